@@ -51,19 +51,19 @@ typedef enum EventKind {
 
 /* What an event happened in; every member may be NULL or 0 and is then no field. All pointers are borrowed. */
 typedef struct EventContext {
-        const char *job;      /* DHETCD_JOB */
-        const char *txn;      /* DHETCD_TXN */
-        const char *step;     /* DHETCD_STEP */
-        unsigned step_index;  /* DHETCD_STEP_INDEX, from 1 */
-        unsigned step_count;  /* DHETCD_STEP_COUNT */
-        const char *node;     /* DHETCD_NODE: the address being added */
-        const char *host;     /* DHETCD_HOST: the host the event is about */
-        const char *phase;    /* DHETCD_PHASE: intent, done, skipped, failed, undo, undone, progress … */
-        const char *unit;     /* DHETCD_UNIT */
-        uint64_t member_id;   /* DHETCD_MEMBER_ID, in hexadecimal */
-        const char *before;   /* DHETCD_HASH_BEFORE */
-        const char *after;    /* DHETCD_HASH_AFTER */
-        int error;            /* ERRNO, positive or negative */
+        const char *job;     /* DHETCD_JOB */
+        const char *txn;     /* DHETCD_TXN */
+        const char *step;    /* DHETCD_STEP */
+        unsigned step_index; /* DHETCD_STEP_INDEX, from 1 */
+        unsigned step_count; /* DHETCD_STEP_COUNT */
+        const char *node;    /* DHETCD_NODE: the address being added */
+        const char *host;    /* DHETCD_HOST: the host the event is about */
+        const char *phase;   /* DHETCD_PHASE: intent, done, skipped, failed, undo, undone, progress … */
+        const char *unit;    /* DHETCD_UNIT */
+        uint64_t member_id;  /* DHETCD_MEMBER_ID, in hexadecimal */
+        const char *before;  /* DHETCD_HASH_BEFORE */
+        const char *after;   /* DHETCD_HASH_AFTER */
+        int error;           /* ERRNO, positive or negative */
 } EventContext;
 
 /* Writes one event. `priority` is LOG_*. Also to standard error when it is a terminal or when no journal is there.

@@ -120,7 +120,8 @@ static int copy_xattrs(int from, int to) {
         return 0;
 }
 
-static int write_beside(const char *path, int like_fd, const void *data, size_t size, mode_t mode, uid_t uid, gid_t gid) {
+static int write_beside(const char *path, int like_fd, const void *data, size_t size, mode_t mode, uid_t uid,
+                        gid_t gid) {
         char temporary[PATH_MAX];
         _cleanup_close_ int fd = -EBADF;
         int r;

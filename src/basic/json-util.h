@@ -5,6 +5,16 @@
 
 #include "cleanup.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
-
 #define _cleanup_json_ _cleanup_(json_decrefp)
+
+/* A member of an object as a string; NULL where it is absent or no string. Borrowed. */
+static inline const char *json_get_string(const json_t *object, const char *key) {
+        return json_string_value(json_object_get(object, key));
+}
+
+/* A member of an object as an integer; `otherwise` where it is absent or no integer. */
+static inline json_int_t json_get_integer(const json_t *object, const char *key, json_int_t otherwise) {
+        const json_t *value = json_object_get(object, key);
+
+        return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}

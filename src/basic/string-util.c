@@ -3,11 +3,12 @@
 #include "string-util.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <stdarg.h>
 #include <time.h>
 
 void strv_free(char **v) {
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 free(*s);
         free(v);
 }
@@ -15,13 +16,13 @@ void strv_free(char **v) {
 size_t strv_length(char *const *v) {
         size_t n = 0;
 
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 n++;
         return n;
 }
 
 bool strv_contains(char *const *v, const char *string) {
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 if (streq(*s, string))
                         return true;
         return false;
@@ -46,7 +47,7 @@ int strv_append(char ***v, const char *string) {
 char **strv_copy(char *const *v) {
         char **copy = calloc(1, sizeof(char *));
 
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 if (!copy || strv_append(&copy, *s) < 0) {
                         strv_free(copy);
                         return NULL;
@@ -58,13 +59,13 @@ char *strv_join(char *const *v, const char *separator) {
         size_t size = 1;
         char *joined, *p;
 
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 size += strlen(*s) + strlen(separator);
         p = joined = malloc(size);
         if (!joined)
                 return NULL;
         *p = '\0';
-        STRV_FOREACH(s, v)
+        STRV_FOREACH (s, v)
                 p = stpcpy(stpcpy(p, s == v ? "" : separator), *s);
         return joined;
 }
@@ -104,6 +105,30 @@ int address_check(const char *s) {
             IN6_IS_ADDR_LINKLOCAL(&six) || IN6_IS_ADDR_V4MAPPED(&six))
                 return -EADDRNOTAVAIL;
         return 0;
+}
+
+int address_is_local(const char *s) {
+        struct ifaddrs *list;
+        int found = 0;
+
+        if (getifaddrs(&list) < 0)
+                return -errno;
+        for (struct ifaddrs *i = list; i && !found; i = i->ifa_next) {
+                char text[ADDRESS_MAX];
+                const void *address;
+
+                if (!i->ifa_addr)
+                        continue;
+                if (i->ifa_addr->sa_family == AF_INET)
+                        address = &((struct sockaddr_in *) i->ifa_addr)->sin_addr;
+                else if (i->ifa_addr->sa_family == AF_INET6)
+                        address = &((struct sockaddr_in6 *) i->ifa_addr)->sin6_addr;
+                else
+                        continue;
+                found = inet_ntop(i->ifa_addr->sa_family, address, text, sizeof(text)) && streq(text, s);
+        }
+        freeifaddrs(list);
+        return found;
 }
 
 char *address_url(const char *address, uint16_t port) {

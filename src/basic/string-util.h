@@ -38,6 +38,9 @@ char *format(const char *fmt, ...) _printf_(1, 2);
  * names with -EINVAL; -EADDRNOTAVAIL for 0.0.0.0, ::, loopback and multicast, which can be no host's. */
 int address_check(const char *s) _must_check_;
 
+/* Whether the address is one of this machine's own interfaces': > 0 yes, 0 no. */
+int address_is_local(const char *s) _must_check_;
+
 /* "https://ADDRESS:PORT" (IPv6 in brackets) <-> its parts. The parser takes nothing else: no path, no user. */
 char *address_url(const char *address, uint16_t port);
 int address_from_url(const char *url, char ret_address[static ADDRESS_MAX], uint16_t *ret_port) _must_check_;
@@ -45,5 +48,5 @@ int address_from_url(const char *url, char ret_address[static ADDRESS_MAX], uint
 /* CLOCK_BOOTTIME and CLOCK_REALTIME in microseconds. A deadline is a now_boot() + duration. */
 uint64_t now_boot(void);
 uint64_t now_real(void);
-#define USEC_PER_SEC 1000000ULL
-#define USEC_PER_MSEC 1000ULL
+#define USEC_PER_SEC ((uint64_t) 1000000)
+#define USEC_PER_MSEC ((uint64_t) 1000)

@@ -36,6 +36,8 @@ int etcd_client_new(const EtcdOptions *options, EtcdClient **ret, char **reterr)
 EtcdClient *etcd_client_free(EtcdClient *c); /* passwords and tokens are wiped */
 DEFINE_CLEANUP(EtcdClient *, etcd_client_free)
 
+void etcd_client_set_cancel(EtcdClient *c, int cancel_fd); /* -1: from now on nothing cancels (undo) */
+
 /* Forgets connections, so that the next call reads the CA file and certificates anew. */
 void etcd_client_reconnect(EtcdClient *c);
 

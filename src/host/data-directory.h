@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* etcd's data directory: never deleted, moved aside. */
+/* etcd's data directory: never deleted, moved aside. Where PATH is a symlink, PATH means what it leads to. */
 
 #include "basic/cleanup.h"
 
@@ -19,5 +19,6 @@ int data_directory_state(const char *path, DataDirectoryState *ret, char **reter
 int data_directory_move_aside(const char *path, const char *tag, char **reterr) _must_check_;
 
 /* Undoes that: what is at PATH now goes to PATH.dhetcd-TAG-failed (removed if empty), what was moved aside comes back.
- * Where nothing had been moved aside and `was` is ABSENT or EMPTY, PATH is made that again in the same way. */
+ * Where nothing had been moved aside and `was` is ABSENT or EMPTY, PATH is made that again in the same way. Where -failed is
+ * there, -failed-2 and so on is used. 1 when anything was moved, 0 when not; -ENOENT where what was in use is in neither place. */
 int data_directory_move_back(const char *path, const char *tag, DataDirectoryState was, char **reterr) _must_check_;

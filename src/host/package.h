@@ -5,9 +5,10 @@
  * everything else in it is the vendor's. Read and rewritten in memory with libarchive, never extracted by us: the vendor's
  * own script unpacks it.
  *
- * What we accept (else -EBADMSG, with the entry's name): gzip'd tar; regular files, directories, and relative symlinks
- * that stay inside dh-etcd/; no absolute path, no "..", no hard link, no device; at most 4,096 entries, 16 MiB packed,
- * 64 MiB unpacked, depth 16; no entry twice. */
+ * What we accept (else -EBADMSG, with the entry's name): gzip'd tar of one gzip member with a right checksum; regular files,
+ * directories, and relative symlinks that stay inside dh-etcd/; no absolute path, no "..", no hard link, no device, nothing
+ * setuid, no setgid file, nothing below a symlink; names in plain ASCII; at most 4,096 entries, 16 MiB packed, 64 MiB unpacked,
+ * depth 16; no entry twice. A "./" in front of dh-etcd/ is fine. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,7 +35,7 @@ int package_inspect(const char *path, PackageInfo **ret, char **reterr) _must_ch
 /* Rewrites the package atomically and durably (owner, mode and xattrs of the file kept, entries in their order with all
  * their metadata):
  *  - the password of each user under `client_dir`/USER/password replaces the one of the same user in the package; users
- *    only on one side are left alone;
+ *    only on one side are left alone; symlinks, empty files and files above 4 KiB are refused;
  *  - every file in it that holds CA certificates gets those of `authorities` (PEM; may be NULL) that it does not have,
  *    after its own, so that the old and the new CA are both trusted.
  * The result is read again and compared before it replaces the file. 1 when changed, 0 when it already was so. */

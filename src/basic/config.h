@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The configuration: /etc/dhetcd/dhetcd.conf, then the *.conf files of dhetcd.conf.d in the order of their names; a later setting
+ * replaces an earlier one. All keys are in dhetcd.conf(5). */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cleanup.h"
+
+#define CONFIG_DIR "/etc/dhetcd"
+#define CONFIG_FILE "dhetcd.conf"
+#define CONFIG_DROPIN_DIR "dhetcd.conf.d"
+#define CONFIG_IDENTITY_FILE CONFIG_DIR "/ssh/id_ed25519"
+#define CONFIG_KNOWN_HOSTS_FILE CONFIG_DIR "/known_hosts"
+
+typedef struct Config {
+        char *ssh_user;
+        char *ssh_identity_file; /* NULL: ssh's own default */
+        char *ssh_known_hosts_file;
+        unsigned ssh_port;
+        unsigned ssh_connect_timeout_sec;
+
+        char *etcd_ca_file; /* NULL, as the two below: found by content */
+        char *etcd_cert_file;
+        char *etcd_key_file;
+
+        char *restart;        /* "needed" or "always" */
+        uint64_t sync_margin; /* raft entries a learner may be behind the leader */
+        uint64_t sync_timeout_usec;
+        uint64_t step_timeout_usec;
+        uint64_t wait_timeout_usec; /* how long a job may wait for its turn */
+        bool move_data_aside;
+        bool require_odd;
+        unsigned keep_jobs;
+        unsigned keep_days;
+} Config;
+
+/* Reads DIR/dhetcd.conf and its drop-ins; dir NULL: CONFIG_DIR. Files that are not there are no error. A value that
+ * means nothing is -EINVAL, with file and line of each in *reterr; unknown sections and keys are only noted in
+ * *ret_warnings (a string vector; NULL where there are none; may itself be NULL). */
+int config_load(const char *dir, Config **ret, char ***ret_warnings, char **reterr) _must_check_;
+Config *config_free(Config *c);
+DEFINE_CLEANUP(Config *, config_free)
+
+/* "yes", "no", "true", "false", "on", "off", "1", "0" -> 1 or 0; else -EINVAL. */
+int boolean_from_string(const char *s) _must_check_;

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A connection is made by the first call and kept. A call whose connection is lost is repeated once on a new one: the
+ * host remembers what it has done. */
+
+#include "host-call.h"
+
+#include <inttypes.h>
+
+#include "basic/error.h"
+#include "basic/string-util.h"
+#include "host-connection.h"
+#include "names.h"
+#include "ssh-command.h"
+
+struct HostClient {
+        char *address;
+        char **command; /* ssh's; NULL for the local bus */
+        int cancel_fd;
+        HostConnection *connection;
+};
+
+/* ---- life ---- */
+
+int host_client_new(const char *address, bool local, const SshOptions *ssh, int cancel_fd, HostClient **ret) {
+        _cleanup_(host_client_freep) HostClient *h = calloc(1, sizeof(HostClient));
+        int r;
+
+        if (!h)
+                return -ENOMEM;
+        h->cancel_fd = cancel_fd;
+        h->address = strdup(address);
+        if (!h->address)
+                return -ENOMEM;
+        if (!local) {
+                r = ssh_command(address, ssh, &h->command, NULL);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(h);
+        return 0;
+}
+
+HostClient *host_client_free(HostClient *h) {
+        if (!h)
+                return NULL;
+        host_client_disconnect(h);
+        strv_free(h->command);
+        free(h->address);
+        free(h);
+        return NULL;
+}
+
+const char *host_client_address(const HostClient *h) {
+        return h->address;
+}
+
+void host_client_disconnect(HostClient *h) {
+        h->connection = host_connection_free(h->connection);
+}
+
+void host_client_set_cancel(HostClient *h, int cancel_fd) {
+        h->cancel_fd = cancel_fd;
+}
+
+static int connect_host(HostClient *h) {
+        if (h->connection)
+                return 0;
+        return h->command ? host_connection_new_ssh(h->command, &h->connection) : host_connection_new_local(&h->connection);
+}
+
+/* ---- the message ---- */
+
+static int append_strv(sd_bus_message *m, char *const *v) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "s");
+        for (char *const *s = v; r >= 0 && s && *s; s++)
+                r = sd_bus_message_append(m, "s", *s);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_pairs(sd_bus_message *m, const char *const *pairs, size_t n) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{ss}");
+        for (size_t i = 0; r >= 0 && i + 1 < n; i += 2)
+                if (pairs[i + 1])
+                        r = sd_bus_message_append(m, "{ss}", pairs[i], pairs[i + 1]);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_argument(sd_bus_message *m, const CallArgument *a) {
+        switch (a->type) {
+        case ARGUMENT_STRING:
+                return sd_bus_message_append(m, "s", a->string);
+        case ARGUMENT_BOOL:
+                return sd_bus_message_append(m, "b", (int) a->boolean);
+        case ARGUMENT_UINT64:
+                return sd_bus_message_append(m, "t", a->number);
+        case ARGUMENT_STRV:
+                return append_strv(m, a->strv);
+        case ARGUMENT_BYTES:
+                return sd_bus_message_append_array(m, 'y', a->bytes, a->size);
+        case ARGUMENT_PAIRS:
+                return append_pairs(m, a->pairs, a->size);
+        }
+        return -EINVAL;
+}
+
+static int make_message(HostClient *h, const Call *call, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(h->connection->bus, &m, DHETCD_SERVICE, DHETCD_PATH, DHETCD_HOST, call->method);
+        if (r < 0)
+                return r;
+#if HAVE_SD_BUS_MESSAGE_SENSITIVE
+        if (call->secret) {
+                r = sd_bus_message_sensitive(m);
+                if (r < 0)
+                        return r;
+        }
+#endif
+        for (size_t i = 0; i < call->n; i++) {
+                r = append_argument(m, call->arguments + i);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+/* ---- failures ---- */
+
+static int error_answer(const HostClient *h, const Call *call, const sd_bus_error *e, char **reterr) {
+        static const struct {
+                const char *name;
+                int error;
+                const char *next; /* instead of the bus' own words */
+        } table[] = {
+                { DHETCD_ERROR_BUSY, -EBUSY, NULL },
+                { DHETCD_ERROR_REJECTED, -EINVAL, NULL },
+                { DHETCD_ERROR_FAILED, -EREMOTEIO, NULL },
+                { SD_BUS_ERROR_ACCESS_DENIED, -EACCES, NULL },
+                { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, -EACCES, NULL },
+                { SD_BUS_ERROR_AUTH_FAILED, -EACCES, NULL },
+                { SD_BUS_ERROR_SERVICE_UNKNOWN, -ENOPKG, "there is no dhetcdd; install dhetcd there" },
+                { SD_BUS_ERROR_NAME_HAS_NO_OWNER, -ENOPKG, "there is no dhetcdd; install dhetcd there" },
+                { "org.freedesktop.systemd1.NoSuchUnit", -ENOPKG, "there is no dhetcdd.service; install dhetcd there again" },
+                { SD_BUS_ERROR_UNKNOWN_METHOD, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_UNKNOWN_INTERFACE, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_INVALID_ARGS, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_TIMEOUT, -ETIMEDOUT, "dhetcdd did not start in time; see there: journalctl -u dhetcdd" },
+                { SD_BUS_ERROR_NO_REPLY, -EREMOTEIO, "dhetcdd ended without an answer; see there: journalctl -u dhetcdd" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (streq(table[i].name, e->name))
+                        return fail(reterr, table[i].error, "%s: %s", h->address, table[i].next ?: e->message ?: e->name);
+        return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, e->message ?: "no text", e->name);
+}
+
+static int not_reached(HostClient *h, char **reterr) {
+        const char *words = host_connection_last_words(h->connection);
+        int r;
+
+        if (!h->command)
+                r = fail(reterr, -EHOSTUNREACH, "%s: the system bus of this host does not answer; see: systemctl status dbus",
+                         h->address);
+        else if (words)
+                r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s", h->address, words);
+        else
+                r = fail(reterr, -EHOSTUNREACH, "%s: ssh ended without a word; try: %s %s %s", h->address, h->command[0], "-v",
+                         h->address);
+        host_client_disconnect(h);
+        return r;
+}
+
+static int not_answered(HostClient *h, const Call *call, int error, char **reterr) {
+        bool ready = h->connection->was_ready;
+        int r;
+
+        if (error == -ECANCELED)
+                return fail(reterr, error, "%s: %s was canceled", h->address, call->method);
+        if (error != -ETIMEDOUT)
+                return fail(reterr, error, "%s: %s cannot be called: %s", h->address, call->method, strerror(-error));
+
+        r = fail(reterr, -ETIMEDOUT, "%s: %s %s within %" PRIu64 " s", h->address, ready ? "no answer to" : "no connection for",
+                 call->method, call->timeout / USEC_PER_SEC);
+        if (!ready)
+                host_client_disconnect(h);
+        return r;
+}
+
+int host_client_bad_answer(const HostClient *h, const Call *call, int error, char **reterr) {
+        if (error == -ENOMEM)
+                return error;
+        return fail(reterr, -EREMOTEIO, "%s: the answer to %s is not what it should be; install the same dhetcd on all hosts",
+                    h->address, call->method);
+}
+
+/* ---- the call ---- */
+
+/* -ECONNRESET where it may be worth another try. */
+static int call_once(HostClient *h, const Call *call, uint64_t deadline, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = connect_host(h);
+        if (r < 0)
+                return r;
+        r = make_message(h, call, &m);
+        if (r < 0)
+                return r == -ENOTCONN || r == -ESTALE ? -ECONNRESET : r;
+        return host_connection_call(h->connection, m, deadline, h->cancel_fd, ret);
+}
+
+/* The daemon at the other end went away before it answered; the bus starts it again. */
+static bool daemon_is_gone(const sd_bus_message *answer) {
+        const sd_bus_error *e = sd_bus_message_get_error((sd_bus_message *) answer);
+
+        return e && sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY);
+}
+
+int host_client_call(HostClient *h, const Call *call, sd_bus_message **ret, char **reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
+        uint64_t deadline = now_boot() + call->timeout;
+        const sd_bus_error *e;
+        int r = -ECONNRESET;
+
+        for (unsigned attempt = 0; attempt < 2; attempt++) {
+                answer = sd_bus_message_unref(answer);
+                r = call_once(h, call, deadline, &answer);
+                if (r == -ECONNRESET && h->connection && h->connection->was_ready && attempt == 0) {
+                        host_client_disconnect(h);
+                        continue;
+                }
+                if (r < 0 || !daemon_is_gone(answer))
+                        break;
+        }
+
+        if (r < 0 && !h->connection)
+                return fail(reterr, -EHOSTUNREACH, "%s: %s: %s", h->address,
+                            h->command ? "ssh cannot be started" : "the system bus of this host is not there", strerror(-r));
+        if (r == -ECONNRESET)
+                return not_reached(h, reterr);
+        if (r < 0)
+                return not_answered(h, call, r, reterr);
+
+        e = sd_bus_message_get_error(answer);
+        if (e)
+                return error_answer(h, call, e, reterr);
+        *ret = TAKE_PTR(answer);
+        return 0;
+}

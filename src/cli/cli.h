@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the verbs share: the options of the command line, the bus, and how things are printed. Data goes to standard
+ * output, everything said about it to standard error. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-bus.h>
+
+#include "basic/json-util.h"
+
+/* The exit codes; they are promised in dhetcd(1). */
+enum {
+        EXIT_DONE = 0,
+        EXIT_FAILED = 1, /* rejected, canceled, or the call itself failed */
+        EXIT_USAGE = 2,
+        EXIT_ROLLED_BACK = 10,
+        EXIT_STUCK = 11,
+        EXIT_BUSY = 75,
+};
+
+typedef enum JsonMode { JSON_OFF, JSON_PRETTY, JSON_SHORT } JsonMode;
+
+typedef struct Args {
+        JsonMode json;
+        bool legend;
+        bool quiet;
+        bool ask_password;
+        bool wait;  /* for jobs that are there */
+        bool block; /* until the job has ended */
+        bool unit;  /* run by dhetcd-add@.service: STATUS= instead of lines */
+        bool all;
+        const char *restart; /* NULL: as configured */
+        int move_data_aside; /* -1: as configured */
+        int require_odd;
+} Args;
+
+extern Args args;
+
+/* The verbs; argv[0] is the verb. Each returns an exit code. */
+int verb_add(int argc, char **argv);
+int verb_list(int argc, char **argv);
+int verb_show(int argc, char **argv);
+int verb_cancel(int argc, char **argv);
+int verb_watch(int argc, char **argv);
+int verb_settle(int argc, char **argv);
+
+/* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
+int client_open(sd_bus **ret);
+int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
+int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
+int client_get_job(sd_bus *bus, const char *job, json_t **ret);
+int client_error(const sd_bus_error *error); /* says it, and returns the exit code for it */
+int client_fail(int error);                  /* the same for an errno */
+
+/* password-agent.c: asks for passwords on the terminal, where there is one and it is needed. */
+void password_agent_open(void);
+
+/* output.c */
+typedef enum Colour { COLOUR_NONE, COLOUR_GREY, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_BOLD } Colour;
+const char *colour_on(int fd, Colour c); /* "" where there are no colours */
+const char *colour_off(int fd);
+Colour state_colour(const char *state);
+int state_exit_code(const char *state); /* -1 where a job has not ended */
+char *time_to_string(uint64_t usec);    /* local time; "-" for 0 */
+int print_json(const json_t *v);        /* as --json= says; an exit code */
+/* Prints text from elsewhere without its control characters. */
+void print_clean(FILE *f, const char *text);

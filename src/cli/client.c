@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "basic/string-util.h"
+#include "bus/names.h"
+#include "cli.h"
+
+#define CALL_TIMEOUT_USEC (180 * USEC_PER_SEC) /* a password may have to be typed */
+
+int client_fail(int error) {
+        fprintf(stderr, "dhetcd: %s\n", strerror(error < 0 ? -error : error));
+        return EXIT_FAILED;
+}
+
+/* What the bus itself says where the daemon could say nothing, as what to do about it. */
+static const struct {
+        const char *name, *text;
+} hints[] = {
+        { SD_BUS_ERROR_SERVICE_UNKNOWN, "dhetcdd is not installed on this host, or the bus was not reloaded after its installation" },
+        { SD_BUS_ERROR_NO_REPLY, "dhetcdd did not answer; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
+        { "org.freedesktop.DBus.Error.TimedOut", "dhetcdd did not start; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "This needs an administrator's authentication; run it as root, or on a terminal without --no-ask-password" },
+};
+
+int client_error(const sd_bus_error *error) {
+        const char *text = error->message ?: error->name;
+
+        for (size_t i = 0; i < ELEMENTSOF(hints); i++)
+                if (sd_bus_error_has_name(error, hints[i].name))
+                        text = hints[i].text;
+        fputs("dhetcd: ", stderr);
+        print_clean(stderr, text);
+        fputc('\n', stderr);
+        return sd_bus_error_has_name(error, DHETCD_ERROR_BUSY) ? EXIT_BUSY : EXIT_FAILED;
+}
+
+int client_open(sd_bus **ret) {
+        int r = sd_bus_open_system(ret);
+
+        if (r < 0) {
+                fprintf(stderr, "dhetcd: The system bus cannot be reached: %s\n", strerror(-r));
+                return EXIT_FAILED;
+        }
+        return EXIT_DONE;
+}
+
+int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, &call, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, method);
+        if (r >= 0)
+                r = sd_bus_message_set_allow_interactive_authorization(call, args.ask_password);
+        if (r < 0)
+                return client_fail(r);
+        *ret = TAKE_PTR(call);
+        return EXIT_DONE;
+}
+
+int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (sd_bus_call(bus, call, CALL_TIMEOUT_USEC, &error, ret) < 0)
+                return client_error(&error);
+        return EXIT_DONE;
+}
+
+int client_get_job(sd_bus *bus, const char *job, json_t **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        const char *text;
+        int k, r;
+
+        k = client_new_call(bus, "GetJob", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append_basic(call, 's', job);
+        if (r < 0)
+                return client_fail(r);
+        k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_read_basic(reply, 's', &text);
+        if (r < 0)
+                return client_fail(r);
+        *ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        return *ret ? EXIT_DONE : client_fail(-EBADMSG);
+}

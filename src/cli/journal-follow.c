@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "journal-follow.h"
+
+#include <systemd/sd-journal.h>
+
+#include "basic/string-util.h"
+
+struct JournalFollow {
+        sd_journal *journal;
+        sd_event_source *io, *timer;
+        JournalCallback callback;
+        void *userdata;
+};
+
+JournalFollow *journal_follow_free(JournalFollow *f) {
+        if (!f)
+                return NULL;
+        sd_event_source_unref(f->io);
+        sd_event_source_unref(f->timer);
+        if (f->journal)
+                sd_journal_close(f->journal);
+        free(f);
+        return NULL;
+}
+
+/* A copy of a field's value, NULL where the entry has none. */
+static char *get_field(sd_journal *j, const char *name) {
+        size_t prefix = strlen(name) + 1, size;
+        const void *data;
+
+        if (sd_journal_get_data(j, name, &data, &size) < 0 || size < prefix)
+                return NULL;
+        return strndup((const char *) data + prefix, size - prefix);
+}
+
+static unsigned get_number(sd_journal *j, const char *name, unsigned otherwise) {
+        _cleanup_free_ char *text = get_field(j, name);
+
+        return text ? (unsigned) strtoul(text, NULL, 10) : otherwise;
+}
+
+static void hand_over(JournalFollow *f) {
+        _cleanup_free_ char *message = get_field(f->journal, "MESSAGE"), *id = get_field(f->journal, "MESSAGE_ID");
+        _cleanup_free_ char *host = get_field(f->journal, "DHETCD_HOST");
+        JournalLine line = { .message = message, .message_id = id, .host = host };
+
+        if (!message || sd_journal_get_realtime_usec(f->journal, &line.usec) < 0)
+                return;
+        line.priority = (int) get_number(f->journal, "PRIORITY", 6);
+        line.of_systemd = get_number(f->journal, "_PID", 0) == 1;
+        line.step_index = get_number(f->journal, "DHETCD_STEP_INDEX", 0);
+        line.step_count = get_number(f->journal, "DHETCD_STEP_COUNT", 0);
+        f->callback(f->userdata, &line);
+}
+
+void journal_follow_drain(JournalFollow *f) {
+        while (sd_journal_next(f->journal) > 0)
+                hand_over(f);
+}
+
+static int on_journal(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        JournalFollow *f = userdata;
+
+        if (sd_journal_process(f->journal) >= 0)
+                journal_follow_drain(f);
+        return 0;
+}
+
+/* The file system does not always wake us (nor did the first drain run inside of the loop). */
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        JournalFollow *f = userdata;
+
+        (void) sd_event_source_set_time(source, now_boot() + USEC_PER_SEC);
+        (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return on_journal(NULL, -1, 0, f);
+}
+
+int journal_follow_new(sd_event *event, const char *job, uint64_t since, JournalCallback callback, void *userdata,
+                       JournalFollow **ret) {
+        _cleanup_(journal_follow_freep) JournalFollow *f = calloc(1, sizeof(JournalFollow));
+        _cleanup_free_ char *match = format("DHETCD_JOB=%s", job);
+        int r, fd;
+
+        if (!f || !match)
+                return -ENOMEM;
+        *f = (JournalFollow){ .callback = callback, .userdata = userdata };
+
+        r = sd_journal_open(&f->journal, SD_JOURNAL_LOCAL_ONLY);
+        if (r < 0)
+                return r;
+        r = sd_journal_add_match(f->journal, match, 0);
+        if (r < 0)
+                return r;
+        fd = sd_journal_get_fd(f->journal); /* before the seek: what is written after it wakes us */
+        if (fd < 0)
+                return fd;
+        r = sd_journal_seek_realtime_usec(f->journal, since);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(event, &f->io, fd, (uint32_t) sd_journal_get_events(f->journal), on_journal, f);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time(event, &f->timer, CLOCK_BOOTTIME, now_boot(), USEC_PER_SEC / 10, on_timer, f);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(f);
+        return 0;
+}

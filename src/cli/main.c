@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd: the operator's command. It does nothing itself: it asks the dhetcdd of this host and shows what comes of it. */
+
+#include <getopt.h>
+#include <locale.h>
+
+#include "basic/string-util.h"
+#include "cli.h"
+
+Args args = {
+        .legend = true,
+        .ask_password = true,
+        .wait = true,
+        .block = true,
+        .move_data_aside = -1,
+        .require_odd = -1,
+};
+
+typedef struct Verb {
+        const char *name;
+        int min, max; /* arguments after the verb; max -1: any number */
+        int (*run)(int argc, char **argv);
+        const char *synopsis, *help;
+} Verb;
+
+static const Verb verbs[] = {
+        { "list", 0, 0, verb_list, "list", "List the jobs (this is done without a verb, too)" },
+        { "add", 1, -1, verb_add, "add NODE…", "Add hosts, by address, to the etcd cluster" },
+        { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
+        { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
+        { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
+        { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
+};
+
+static void help(void) {
+        printf("dhetcd [OPTION…] [VERB] [ARGUMENT…]\n\n"
+               "Adds nodes to the etcd cluster of a Deephaven installation. Either every new node is a\n"
+               "healthy voting member and every host has the new configuration, or all is as it was\n"
+               "before; this holds after any crash of any process or host.\n\nVerbs:\n");
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                printf("  %-22s %s\n", verbs[i].synopsis, verbs[i].help);
+        printf("\nOptions:\n"
+               "     --no-wait           Refuse where another job runs or waits (exit code 75)\n"
+               "     --no-block          Do not wait for the end of the job; print its id\n"
+               "     --restart=WHEN      Restart members \"needed\" or \"always\", as the vendor's page\n"
+               "     --move-data-aside   Move a data directory that is in use on the new node aside\n"
+               "     --require-odd       Refuse where the cluster would have an even number of members\n"
+               "     --all               With settle: wait for all that a crash left open\n"
+               "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
+               "     --no-legend         No headings and hints\n"
+               "     --no-ask-password   Do not ask for passwords\n"
+               "  -q --quiet             No lines while a job runs; the exit code tells\n"
+               "  -h --help              Show this\n"
+               "     --version           Show the version\n\n"
+               "Exit codes: 0 done, 1 failed or refused, 2 usage, 10 rolled back, 11 stuck, 75 busy.\n"
+               "See dhetcd(1).\n");
+}
+
+enum {
+        OPT_NO_WAIT = 0x100,
+        OPT_NO_BLOCK,
+        OPT_RESTART,
+        OPT_MOVE_DATA_ASIDE,
+        OPT_REQUIRE_ODD,
+        OPT_ALL,
+        OPT_UNIT,
+        OPT_JSON,
+        OPT_NO_LEGEND,
+        OPT_NO_ASK_PASSWORD,
+        OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+        { "no-wait", no_argument, NULL, OPT_NO_WAIT },
+        { "no-block", no_argument, NULL, OPT_NO_BLOCK },
+        { "restart", required_argument, NULL, OPT_RESTART },
+        { "move-data-aside", no_argument, NULL, OPT_MOVE_DATA_ASIDE },
+        { "require-odd", no_argument, NULL, OPT_REQUIRE_ODD },
+        { "all", no_argument, NULL, OPT_ALL },
+        { "unit", no_argument, NULL, OPT_UNIT },
+        { "json", required_argument, NULL, OPT_JSON },
+        { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
+        { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
+        { "quiet", no_argument, NULL, 'q' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, OPT_VERSION },
+        {},
+};
+
+static int parse_json_mode(const char *s) {
+        if (streq(s, "pretty"))
+                args.json = JSON_PRETTY;
+        else if (streq(s, "short"))
+                args.json = JSON_SHORT;
+        else if (streq(s, "off"))
+                args.json = JSON_OFF;
+        else {
+                fprintf(stderr, "dhetcd: --json= takes \"pretty\", \"short\" or \"off\", not \"%s\"\n", s);
+                return -EINVAL;
+        }
+        return 1;
+}
+
+static int parse_restart(const char *s) {
+        if (!streq(s, "needed") && !streq(s, "always")) {
+                fprintf(stderr, "dhetcd: --restart= takes \"needed\" or \"always\", not \"%s\"\n", s);
+                return -EINVAL;
+        }
+        args.restart = s;
+        return 1;
+}
+
+/* 1: go on, 0: all is done, negative: wrong (and said). */
+static int parse_option(int c) {
+        switch (c) {
+        case OPT_NO_WAIT:
+                args.wait = false;
+                return 1;
+        case OPT_NO_BLOCK:
+                args.block = false;
+                return 1;
+        case OPT_RESTART:
+                return parse_restart(optarg);
+        case OPT_MOVE_DATA_ASIDE:
+                args.move_data_aside = true;
+                return 1;
+        case OPT_REQUIRE_ODD:
+                args.require_odd = true;
+                return 1;
+        case OPT_ALL:
+                args.all = true;
+                return 1;
+        case OPT_UNIT:
+                args.unit = true;
+                return 1;
+        case OPT_JSON:
+                return parse_json_mode(optarg);
+        case OPT_NO_LEGEND:
+                args.legend = false;
+                return 1;
+        case OPT_NO_ASK_PASSWORD:
+                args.ask_password = false;
+                return 1;
+        case 'q':
+                args.quiet = true;
+                return 1;
+        case 'h':
+                help();
+                return 0;
+        case OPT_VERSION:
+                puts("dhetcd " DHETCD_VERSION);
+                return 0;
+        default:
+                return -EINVAL; /* said by getopt */
+        }
+}
+
+static int run_verb(int argc, char **argv) {
+        static char *nothing[] = { (char *) "list", NULL };
+
+        if (argc == 0) {
+                argc = 1;
+                argv = nothing;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                const Verb *v = &verbs[i];
+
+                if (!streq(v->name, argv[0]))
+                        continue;
+                if (argc - 1 >= v->min && (v->max < 0 || argc - 1 <= v->max))
+                        return v->run(argc, argv);
+                fprintf(stderr, "dhetcd: Too %s arguments; the form is: dhetcd %s\n", argc - 1 < v->min ? "few" : "many",
+                        v->synopsis);
+                return EXIT_USAGE;
+        }
+        fprintf(stderr, "dhetcd: There is no verb \"%s\"; see \"dhetcd --help\"\n", argv[0]);
+        return EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+        int c, r;
+
+        (void) setlocale(LC_ALL, "");
+        while ((c = getopt_long(argc, argv, "qh", long_options, NULL)) >= 0) {
+                r = parse_option(c);
+                if (r <= 0)
+                        return r < 0 ? EXIT_USAGE : EXIT_DONE;
+        }
+        return run_verb(argc - optind, argv + optind);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd cancel, dhetcd watch, dhetcd settle: verbs about a job that is there. */
+
+#include "basic/string-util.h"
+#include "cli.h"
+#include "follow.h"
+
+static int call_with_job(const char *method, const char *job) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int k, r;
+
+        password_agent_open();
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = client_new_call(bus, method, &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append_basic(call, 's', job);
+        return r < 0 ? client_fail(r) : client_call(bus, call, NULL);
+}
+
+/* The ids of the jobs in `state`. */
+static int find_jobs(const char *wanted, char ***ret) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_strv_ char **ids = NULL;
+        const char *id, *state;
+        int k, r;
+
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = client_new_call(bus, "ListJobs", &call);
+        if (k == EXIT_DONE)
+                k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+
+        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'r', "sassttsu")) > 0) {
+                r = sd_bus_message_read_basic(reply, 's', &id);
+                if (r >= 0)
+                        r = sd_bus_message_skip(reply, "as");
+                if (r >= 0)
+                        r = sd_bus_message_read_basic(reply, 's', &state);
+                if (r >= 0)
+                        r = sd_bus_message_skip(reply, "ttsu");
+                if (r >= 0 && streq(state, wanted))
+                        r = strv_append(&ids, id);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        if (r < 0)
+                return client_fail(r);
+        *ret = TAKE_PTR(ids);
+        return EXIT_DONE;
+}
+
+int verb_cancel(int argc, char **argv) {
+        int k = call_with_job("CancelJob", argv[1]);
+
+        if (k == EXIT_DONE && !args.quiet)
+                printf("Job %s is canceled; what was changed is put back. See \"dhetcd watch %s\".\n", argv[1], argv[1]);
+        return k;
+}
+
+int verb_watch(int argc, char **argv) {
+        _cleanup_strv_ char **running = NULL;
+        int k;
+
+        if (argc > 1)
+                return follow_job(argv[1], 0, FOLLOW_WATCH);
+        k = find_jobs("running", &running);
+        if (k != EXIT_DONE)
+                return k;
+        if (!running) {
+                fprintf(stderr, "No job runs. See \"dhetcd list\" for those that ended.\n");
+                return EXIT_DONE;
+        }
+        return follow_job(running[0], 0, FOLLOW_WATCH);
+}
+
+/* At boot. The daemon begins with what a power cut left as soon as it is asked for anything; here its end is waited for.
+ * What was stuck before stays as it is: only a person knows whether its cause is mended. */
+static int settle_all(void) {
+        _cleanup_strv_ char **open = NULL, **stuck = NULL;
+        int k, worst = EXIT_DONE;
+
+        k = find_jobs("running", &open);
+        if (k == EXIT_DONE)
+                k = find_jobs("stuck", &stuck);
+        if (k != EXIT_DONE)
+                return k;
+        STRV_FOREACH(job, stuck)
+                fprintf(stderr, "Job %s is stuck; see \"dhetcd show %s\", then run \"dhetcd settle %s\".\n", *job, *job, *job);
+        STRV_FOREACH(job, open) {
+                k = follow_job(*job, now_real(), FOLLOW_WATCH);
+                /* A job that was put back is settled: nothing is left open. */
+                if (k != EXIT_ROLLED_BACK && k > worst)
+                        worst = k;
+        }
+        return worst;
+}
+
+int verb_settle(int argc, char **argv) {
+        uint64_t since = now_real();
+        int k;
+
+        if (args.all != (argc == 1)) {
+                fprintf(stderr, "dhetcd: Name the job to settle, or --all\n");
+                return EXIT_USAGE;
+        }
+        if (args.all)
+                return settle_all();
+        k = call_with_job("SettleJob", argv[1]);
+        if (k != EXIT_DONE || !args.block)
+                return k;
+        return follow_job(argv[1], since, FOLLOW_WATCH);
+}

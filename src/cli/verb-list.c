@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd list, dhetcd show. */
+
+#include "basic/string-util.h"
+#include "cli.h"
+
+typedef struct Row {
+        const char *id, *state, *text; /* of the reply */
+        char *nodes;
+        uint64_t queued_usec, ended_usec;
+        uint32_t position;
+} Row;
+
+static int read_row(sd_bus_message *reply, Row *ret) {
+        _cleanup_strv_ char **nodes = NULL;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'r', "sassttsu");
+        if (r <= 0)
+                return r;
+        r = sd_bus_message_read_basic(reply, 's', &ret->id);
+        if (r >= 0)
+                r = sd_bus_message_read_strv(reply, &nodes);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "sttsu", &ret->state, &ret->queued_usec, &ret->ended_usec, &ret->text,
+                                        &ret->position);
+        if (r < 0)
+                return r;
+        ret->nodes = strv_join(nodes, args.json == JSON_OFF ? "," : " ");
+        if (!ret->nodes)
+                return -ENOMEM;
+        r = sd_bus_message_exit_container(reply);
+        return r < 0 ? r : 1;
+}
+
+static void print_row(const Row *row) {
+        _cleanup_free_ char *when = time_to_string(row->ended_usec > 0 ? row->ended_usec : row->queued_usec);
+        char position[16] = "-";
+
+        if (streq(row->state, "queued"))
+                (void) snprintf(position, sizeof(position), "%u", row->position);
+        printf("%-8s %s%-11s%s %-5s %-19s %-30s ", row->id, colour_on(1, state_colour(row->state)), row->state,
+               colour_off(1), position, when ?: "?", row->nodes);
+        print_clean(stdout, row->text);
+        putchar('\n');
+}
+
+static json_t *row_to_json(const Row *row) {
+        json_t *nodes = json_array();
+        char *copy = strdup(row->nodes), *rest = NULL;
+
+        for (char *n = copy ? strtok_r(copy, " ", &rest) : NULL; n; n = strtok_r(NULL, " ", &rest))
+                (void) json_array_append_new(nodes, json_string(n));
+        free(copy);
+        return json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:i}", "job", row->id, "nodes", nodes, "state", row->state,
+                         "queued_usec", (json_int_t) row->queued_usec, "ended_usec", (json_int_t) row->ended_usec, "text",
+                         row->text, "position", (int) row->position);
+}
+
+int verb_list(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_json_ json_t *array = json_array();
+        unsigned n = 0;
+        Row row;
+        int k, r;
+
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = client_new_call(bus, "ListJobs", &call);
+        if (k == EXIT_DONE)
+                k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+
+        if (args.json == JSON_OFF && args.legend)
+                printf("%-8s %-11s %-5s %-19s %-30s %s\n", "JOB", "STATE", "PLACE", "ENDED OR QUEUED", "NODES", "TEXT");
+        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
+        while (r >= 0 && (row = (Row){}, r = read_row(reply, &row)) > 0) {
+                if (args.json == JSON_OFF)
+                        print_row(&row);
+                else
+                        (void) json_array_append_new(array, row_to_json(&row));
+                free(row.nodes);
+                n++;
+        }
+        if (r < 0)
+                return client_fail(r);
+        if (args.json != JSON_OFF)
+                return print_json(array);
+        if (args.legend)
+                printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s", n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
+        return EXIT_DONE;
+}
+
+static void print_field(const char *name, const char *value) {
+        printf("%12s: ", name);
+        print_clean(stdout, value);
+        putchar('\n');
+}
+
+static void print_options(const json_t *options) {
+        const char *name;
+        json_t *value;
+
+        printf("%12s:", "Options");
+        json_object_foreach((json_t *) options, name, value) {
+                _cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+                printf(" %s=%s", name, json_string_value(value) ?: text ?: "?");
+        }
+        putchar('\n');
+}
+
+static void print_transactions(const json_t *transactions) {
+        json_t *t;
+        size_t i;
+
+        json_array_foreach(transactions, i, t) {
+                const char *reason = json_get_string(t, "reason"), *state = json_get_string(t, "state") ?: "?";
+
+                printf("%12s: %s %s%s%s", json_get_string(t, "txn") ?: "?", json_get_string(t, "node") ?: "?",
+                       colour_on(1, state_colour(state)), streq(state, "empty") ? "not begun" : state, colour_off(1));
+                if (reason) {
+                        fputs(", ", stdout);
+                        print_clean(stdout, reason);
+                }
+                putchar('\n');
+        }
+}
+
+int verb_show(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_free_ char *queued = NULL, *ended = NULL;
+        _cleanup_json_ json_t *v = NULL;
+        const char *state;
+        int k;
+
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = client_get_job(bus, argv[1], &v);
+        if (k != EXIT_DONE)
+                return k;
+        if (args.json != JSON_OFF)
+                return print_json(v);
+
+        state = json_get_string(v, "state") ?: "?";
+        queued = time_to_string((uint64_t) json_get_integer(v, "queued_usec", 0));
+        ended = time_to_string((uint64_t) json_get_integer(v, "ended_usec", 0));
+        print_field("Job", argv[1]);
+        printf("%12s: %s%s%s\n", "State", colour_on(1, state_colour(state)), state, colour_off(1));
+        print_field("Text", json_get_string(v, "text") ?: "");
+        print_field("Queued", queued ?: "?");
+        print_field("Ended", ended ?: "?");
+        printf("%12s: user %lld\n", "Asked by", (long long) json_get_integer(v, "uid", -1));
+        print_options(json_object_get(v, "options"));
+        print_transactions(json_object_get(v, "transactions"));
+        if (args.legend)
+                printf("\nAll of its lines: journalctl DHETCD_JOB=%s\n", argv[1]);
+        return EXIT_DONE;
+}

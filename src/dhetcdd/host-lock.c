@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The host's one lock, a file: it survives every crash, and says whose it is. */
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "basic/fs.h"
+#include "host-operation.h"
+
+#define LOCK_PATH DHETCD_HOST_DIR "/lock.json"
+#define LOCK_SIZE_MAX 4096U
+
+int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char **reterr) {
+        _cleanup_free_ char *text = NULL, *job = NULL, *holder = NULL;
+        _cleanup_json_ json_t *lock = NULL;
+        int r;
+
+        r = read_file(LOCK_PATH, LOCK_SIZE_MAX, false, &text, NULL);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be read: %s", LOCK_PATH, strerror(-r));
+
+        lock = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        if (!json_get_string(lock, "job") || !json_get_string(lock, "holder"))
+                return fail(reterr, -EBADMSG, "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it",
+                            LOCK_PATH);
+        job = strdup(json_get_string(lock, "job"));
+        holder = strdup(json_get_string(lock, "holder"));
+        if (!job || !holder)
+                return -ENOMEM;
+        *ret_job = TAKE_PTR(job);
+        *ret_holder = TAKE_PTR(holder);
+        *ret_since = (uint64_t) json_get_integer(lock, "since_usec", 0);
+        return 1;
+}
+
+static int busy(HostOperation *op, const char *job, const char *holder, uint64_t since) {
+        time_t seconds = (time_t) (since / USEC_PER_SEC);
+        char when[64] = "";
+        struct tm tm;
+
+        if (localtime_r(&seconds, &tm))
+                strftime(when, sizeof(when), "%F %T %Z", &tm);
+        op->error_name = DHETCD_ERROR_BUSY;
+        return fail(&op->why, -EBUSY, "held by job %s of %s since %s; see there: dhetcd show %s", job, holder, when, job);
+}
+
+/* 1: the operation's own job holds it; 0: nobody does. */
+static int look(HostOperation *op) {
+        _cleanup_free_ char *job = NULL, *holder = NULL;
+        uint64_t since = 0;
+        int r;
+
+        r = host_lock_read(&job, &holder, &since, &op->why);
+        if (r <= 0)
+                return r;
+        return streq(job, op->job) ? 1 : busy(op, job, holder, since);
+}
+
+int host_lock_check(HostOperation *op) {
+        int r = look(op);
+
+        return r < 0 ? r : 0;
+}
+
+int check_lock(HostOperation *op) {
+        const char *holder = host_operation_string(op, "holder");
+
+        if (!holder || address_check(holder) < 0)
+                return host_operation_reject(op, "the holder of a lock is named by its address");
+        return 0;
+}
+
+int begin_lock(HostOperation *op) {
+        _cleanup_json_ json_t *lock = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = look(op);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return host_operation_answer(op, json_array());
+
+        lock = json_pack("{ss ss sI}", "job", op->job, "holder", host_operation_string(op, "holder"), "since_usec",
+                         (json_int_t) now_real());
+        text = lock ? json_dumps(lock, JSON_COMPACT) : NULL;
+        if (!text)
+                return -ENOMEM;
+        r = mkdir_durable(DHETCD_HOST_DIR, 0700);
+        if (r >= 0)
+                r = write_file_durable(LOCK_PATH, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        if (r < 0)
+                return fail(&op->why, r, "%s cannot be written: %s", LOCK_PATH, strerror(-r));
+
+        host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by job %s", op->job);
+        return host_operation_answer(op, json_array());
+}
+
+/* Nobody's lock, or another job's: then ours is not held, which is what was asked for. */
+int begin_unlock(HostOperation *op) {
+        int r = look(op);
+
+        if (r == -EBUSY) {
+                op->error_name = NULL;
+                r = 0;
+        }
+        if (r > 0) {
+                r = unlink_durable(LOCK_PATH);
+                if (r < 0)
+                        return fail(&op->why, r, "%s cannot be removed: %s", LOCK_PATH, strerror(-r));
+                host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by no job any more");
+        }
+        return r < 0 ? r : host_operation_answer(op, json_array());
+}

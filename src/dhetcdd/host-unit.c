@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* ManageUnit: dh-etcd.service through systemd's own interface, and nothing but it. */
+
+#include "host-journal.h"
+#include "host-operation.h"
+
+#define LINES_MAX 8U
+#define LATE_LINES_WAIT (300 * USEC_PER_MSEC)
+#define TIMEOUT_MIN USEC_PER_SEC
+#define TIMEOUT_MAX (3600 * USEC_PER_SEC)
+
+typedef enum VerbKind {
+        VERB_JOB,
+        VERB_FILES,
+} VerbKind;
+
+static const struct Verb {
+        const char *verb;
+        VerbKind kind;
+        const char *method; /* VERB_JOB */
+        bool starts;        /* the unit must be there */
+        bool enable;        /* VERB_FILES */
+        const char *past;
+} verbs[] = {
+        { "start", VERB_JOB, "StartUnit", true, false, "started" },
+        { "stop", VERB_JOB, "StopUnit", false, false, "stopped" },
+        { "restart", VERB_JOB, "RestartUnit", true, false, "restarted" },
+        { "enable", VERB_FILES, NULL, true, true, "enabled" },
+        { "disable", VERB_FILES, NULL, false, false, "disabled" },
+};
+
+static const struct Verb *find_verb(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                if (streq(verbs[i].verb, name))
+                        return verbs + i;
+        return NULL;
+}
+
+int check_manage_unit(HostOperation *op) {
+        uint64_t timeout = (uint64_t) json_get_integer(op->arguments, "timeout", 0);
+
+        op->verb = host_operation_string(op, "verb");
+        if (!find_verb(op->verb))
+                return host_operation_reject(op, "'%.64s' is none of start, stop, restart, enable, disable", op->verb);
+        if (timeout < TIMEOUT_MIN || timeout > TIMEOUT_MAX)
+                return host_operation_reject(op, "the time for %s must be one second to one hour", op->verb);
+        return 0;
+}
+
+/* ---- the end ---- */
+
+static int done(HostOperation *op) {
+        host_operation_event(op, EVENT_UNIT_CHANGED, LOG_INFO, NULL, NULL, "%s was %s", DH_ETCD_UNIT, find_verb(op->verb)->past);
+        return host_operation_answer(op, json_pack("[s]", "done"));
+}
+
+static int failed_with_lines(HostOperation *op) {
+        _cleanup_strv_ char **lines = NULL;
+        _cleanup_free_ char *text = NULL;
+        uint64_t begun = *(uint64_t *) op->own;
+
+        if (journal_read_unit(DH_ETCD_UNIT, begun, LINES_MAX, &lines) >= 0 && lines)
+                text = strv_join(lines, " | ");
+        return fail(&op->why, -EIO, "%s of %s: %s. Its last lines: %s. See: journalctl -u dh-etcd", op->verb, DH_ETCD_UNIT,
+                    error_text(op->job_why, op->job_error), text ?: "none");
+}
+
+static int job_ended(HostOperation *op) {
+        if (op->job_error >= 0)
+                return done(op);
+        /* Where there is no unit, it neither runs nor is it enabled. */
+        if (op->job_error == -ENOENT && !find_verb(op->verb)->starts)
+                return done(op);
+        return host_operation_sleep(op, LATE_LINES_WAIT, failed_with_lines);
+}
+
+/* ---- the beginning ---- */
+
+static int send_job(HostOperation *op) {
+        uint64_t timeout = (uint64_t) json_get_integer(op->arguments, "timeout", 0);
+        const struct Verb *v = find_verb(op->verb);
+        UnitJob *j;
+        int r;
+
+        r = host_operation_job(op, job_ended, &j);
+        if (r < 0)
+                return r;
+        /* A unit that failed too often would not be started; where it did not fail this is an error that says nothing. */
+        if (v->kind == VERB_JOB && v->starts)
+                (void) sd_bus_call_method_async(op->host->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                                "ResetFailedUnit", NULL, NULL, "s", DH_ETCD_UNIT);
+        r = v->kind == VERB_JOB ? unit_job_verb(j, v->method, DH_ETCD_UNIT, timeout)
+                                : unit_job_enable(j, v->enable, DH_ETCD_UNIT, timeout);
+        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to %s %s: %s", op->verb, DH_ETCD_UNIT, strerror(-r)) : 0;
+}
+
+/* A restart that was begun and whose end we did not see happened if the unit runs as another invocation. */
+static bool was_restarted(const HostOperation *op) {
+        const char *before = json_get_string(op->extra, "invocation");
+
+        return op->was_open && streq(op->verb, "restart") && before && !streq(before, op->unit.invocation_id) &&
+               streq(op->unit.active_state, "active");
+}
+
+static int manage_with_state(HostOperation *op) {
+        const char *before = op->was_open ? json_get_string(op->extra, "invocation") : NULL;
+        int r;
+
+        if (find_verb(op->verb)->starts && streq(op->unit.load_state, "not-found"))
+                return fail(&op->why, -ENOENT, "there is no %s on this host; run %s there", DH_ETCD_UNIT, DH_ENABLE_SYSTEMD);
+
+        r = host_operation_intent(op, json_pack("{ss}", "invocation", before ?: op->unit.invocation_id));
+        if (r < 0)
+                return r;
+        return was_restarted(op) ? done(op) : send_job(op);
+}
+
+int begin_manage_unit(HostOperation *op) {
+        uint64_t *begun = malloc(sizeof(uint64_t));
+
+        if (!begun)
+                return -ENOMEM;
+        *begun = now_real();
+        op->own = begun;
+        op->free_own = free;
+        return host_operation_query(op, DH_ETCD_UNIT, manage_with_state);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* org.dhetcd1.Host: what a host does to itself, for whoever polkit here allows it. */
+
+#include <stdbool.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "basic/cleanup.h"
+
+typedef struct Host Host;
+
+/* Adds the interface to the object on the bus; event loop and bus are borrowed and must outlive it. */
+int host_new(sd_event *event, sd_bus *bus, Host **ret) _must_check_;
+Host *host_free(Host *h);
+DEFINE_CLEANUP(Host *, host_free)
+
+/* Nothing is being done and nobody waits for an answer. */
+bool host_is_idle(const Host *h);

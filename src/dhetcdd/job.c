@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "job.h"
+
+#include <systemd/sd-id128.h>
+
+#include "basic/digest.h"
+#include "basic/error.h"
+#include "basic/fs.h"
+#include "basic/string-util.h"
+
+#define JOB_JSON_SIZE_MAX (64U * 1024U)
+
+static const char *const state_names[_JOB_STATE_MAX] = {
+        [JOB_QUEUED] = "queued",
+        [JOB_RUNNING] = "running",
+        [JOB_COMMITTED] = "committed",
+        [JOB_REJECTED] = "rejected",
+        [JOB_ROLLED_BACK] = "rolled-back",
+        [JOB_STUCK] = "stuck",
+        [JOB_CANCELED] = "canceled",
+};
+
+const char *job_state_to_string(JobState s) {
+        return s >= 0 && s < _JOB_STATE_MAX ? state_names[s] : "unknown";
+}
+
+JobState job_state_from_string(const char *s) {
+        for (JobState i = 0; i < _JOB_STATE_MAX; i++)
+                if (streq(state_names[i], s))
+                        return i;
+        return _JOB_STATE_INVALID;
+}
+
+bool job_id_is_valid(const char *s) {
+        return s && strlen(s) == JOB_ID_DIGITS && strspn(s, "0123456789abcdef") == JOB_ID_DIGITS;
+}
+
+Job *job_free(Job *j) {
+        if (!j)
+                return NULL;
+        strv_free(j->nodes);
+        json_decref(j->options);
+        free(j->text);
+        free(j);
+        return NULL;
+}
+
+int job_new(char *const *nodes, json_t *options, uint32_t uid, Job **ret) {
+        _cleanup_(job_freep) Job *j = calloc(1, sizeof(Job));
+        sd_id128_t id;
+        int r;
+
+        if (!j)
+                return -ENOMEM;
+        r = sd_id128_randomize(&id);
+        if (r < 0)
+                return r;
+        hex_encode(id.bytes, JOB_ID_DIGITS / 2, j->id);
+
+        j->nodes = strv_copy(nodes);
+        j->options = json_copy(options);
+        if (!j->nodes || !j->options)
+                return -ENOMEM;
+        j->uid = uid;
+        j->queued_usec = now_real();
+        j->wait_timeout_usec = (uint64_t) json_integer_value(json_object_get(options, "wait-timeout"));
+        *ret = TAKE_PTR(j);
+        return 0;
+}
+
+int job_set_text(Job *j, const char *text) {
+        char *copy = strdup(text);
+
+        if (!copy)
+                return -ENOMEM;
+        free(j->text);
+        j->text = copy;
+        return 0;
+}
+
+static json_t *nodes_to_json(char *const *nodes) {
+        json_t *array = json_array();
+
+        STRV_FOREACH(node, nodes)
+                if (json_array_append_new(array, json_string(*node)) < 0) {
+                        json_decref(array);
+                        return NULL;
+                }
+        return array;
+}
+
+json_t *job_to_json(const Job *j) {
+        return json_pack("{s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "nodes", nodes_to_json(j->nodes),
+                         "options", j->options, "uid", (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec,
+                         "ended_usec", (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text",
+                         j->text ?: "", "cancel", (int) j->cancel);
+}
+
+static int nodes_from_json(const json_t *array, char ***ret) {
+        _cleanup_strv_ char **nodes = NULL;
+        json_t *v;
+        size_t i;
+        int r;
+
+        if (!json_is_array(array) || json_array_size(array) == 0 || json_array_size(array) > JOB_NODES_MAX)
+                return -EBADMSG;
+        json_array_foreach(array, i, v) {
+                const char *s = json_string_value(v);
+
+                if (!s || address_check(s) < 0)
+                        return -EBADMSG;
+                r = strv_append(&nodes, s);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(nodes);
+        return 0;
+}
+
+int job_from_json(const json_t *v, Job **ret, char **reterr) {
+        _cleanup_(job_freep) Job *j = calloc(1, sizeof(Job));
+        const char *id = json_string_value(json_object_get(v, "job"));
+        const char *text = json_string_value(json_object_get(v, "text"));
+        json_t *options = json_object_get(v, "options");
+        int r;
+
+        if (!j)
+                return -ENOMEM;
+        j->state = job_state_from_string(json_string_value(json_object_get(v, "state")));
+        if (!job_id_is_valid(id) || !json_is_object(options) || j->state < 0)
+                return fail(reterr, -EBADMSG, "it lacks a job id, a state or options");
+        r = nodes_from_json(json_object_get(v, "nodes"), &j->nodes);
+        if (r < 0)
+                return fail(reterr, r, "its nodes are no list of 1 to %u addresses", JOB_NODES_MAX);
+
+        memcpy(j->id, id, sizeof(j->id));
+        j->options = json_incref(options);
+        j->uid = (uint32_t) json_integer_value(json_object_get(v, "uid"));
+        j->queued_usec = (uint64_t) json_integer_value(json_object_get(v, "queued_usec"));
+        j->ended_usec = (uint64_t) json_integer_value(json_object_get(v, "ended_usec"));
+        j->wait_timeout_usec = (uint64_t) json_integer_value(json_object_get(options, "wait-timeout"));
+        j->cancel = json_is_true(json_object_get(v, "cancel"));
+        r = job_set_text(j, text ?: "");
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(j);
+        return 0;
+}
+
+int job_save(const Job *j, const char *jobs_dir, char **reterr) {
+        _cleanup_free_ char *dir = format("%s/%s", jobs_dir, j->id), *path = format("%s/%s/job.json", jobs_dir, j->id);
+        _cleanup_json_ json_t *v = job_to_json(j);
+        _cleanup_free_ char *text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
+        int r;
+
+        if (!dir || !path || !text)
+                return -ENOMEM;
+        r = mkdir_durable(dir, 0700);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be made: %s", dir, strerror(-r));
+        r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be written: %s", path, strerror(-r));
+        return 0;
+}
+
+int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) {
+        _cleanup_free_ char *path = format("%s/%s/job.json", jobs_dir, id), *text = NULL;
+        _cleanup_(job_freep) Job *j = NULL;
+        _cleanup_json_ json_t *v = NULL;
+        size_t size;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = read_file(path, JOB_JSON_SIZE_MAX, false, &text, &size);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be read: %s", path, strerror(-r));
+        v = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+        if (!v)
+                return fail(reterr, -EBADMSG, "%s is not JSON", path);
+        r = job_from_json(v, &j, reterr);
+        if (r < 0)
+                return fail_prefix(reterr, r, "%s", path);
+        if (!streq(j->id, id))
+                return fail(reterr, -EBADMSG, "%s is of job %s", path, j->id);
+        *ret = TAKE_PTR(j);
+        return 0;
+}
+
+char *job_txn_id(const Job *j, size_t n) {
+        return format("%s-%zu", j->id, n);
+}
+
+char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n) {
+        return format("%s/%s/%zu", jobs_dir, j->id, n);
+}
+
+int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason, char **reterr) {
+        _cleanup_free_ char *dir = job_txn_dir(j, jobs_dir, n), *reason = NULL;
+        _cleanup_json_ json_t *records = NULL;
+        const char *why;
+        int r;
+
+        if (!dir)
+                return -ENOMEM;
+        r = txn_log_read(dir, &records, NULL, reterr);
+        if (r < 0)
+                return r;
+        why = txn_reason_of(records);
+        if (ret_reason && why) {
+                reason = strdup(why);
+                if (!reason)
+                        return -ENOMEM;
+        }
+        if (ret_reason)
+                *ret_reason = TAKE_PTR(reason);
+        *ret = txn_state_of(records);
+        return 0;
+}
+
+int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason,
+                    char **reterr) {
+        size_t n, count = strv_length(j->nodes);
+        TxnState state = TXN_EMPTY;
+        int r;
+
+        for (n = 1; n <= count; n++) {
+                _cleanup_free_ char *reason = NULL;
+
+                *ret = n;
+                r = job_txn_state(j, jobs_dir, n, &state, &reason, reterr);
+                if (r < 0)
+                        return r;
+                if (state != TXN_COMMITTED) {
+                        *ret_state = state;
+                        *ret_reason = TAKE_PTR(reason);
+                        return 0;
+                }
+        }
+        *ret = n;
+        *ret_state = TXN_COMMITTED;
+        *ret_reason = NULL;
+        return 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A job: what an operator asked for. It lives in JOBS-DIR/ID/job.json, which is written durably at every change, and its
+ * transactions in JOBS-DIR/ID/1, /2, … Nothing here knows the bus. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "basic/json-util.h"
+#include "txn/txn-log.h"
+
+#define JOB_ID_DIGITS 8U
+#define JOB_NODES_MAX 16U
+
+typedef enum JobState {
+        JOB_QUEUED,
+        JOB_RUNNING,
+        JOB_COMMITTED,
+        JOB_REJECTED, /* nothing was changed */
+        JOB_ROLLED_BACK,
+        JOB_STUCK,
+        JOB_CANCELED, /* before its next (mostly: its first) node was begun */
+        _JOB_STATE_MAX,
+        _JOB_STATE_INVALID = -EINVAL,
+} JobState;
+
+typedef struct Job {
+        char id[JOB_ID_DIGITS + 1];
+        char **nodes;
+        json_t *options;
+        uint32_t uid;
+        uint64_t queued_usec, ended_usec; /* CLOCK_REALTIME */
+        uint64_t wait_timeout_usec;       /* 0: for ever; kept in options as "wait-timeout" */
+        JobState state;
+        char *text;
+        bool cancel; /* asked to go back; survives a restart of the daemon */
+
+        bool settle;       /* asked to settle what is stuck; in memory only */
+        unsigned attempts; /* transient units this daemon started for the present transaction */
+} Job;
+
+const char *job_state_to_string(JobState s);
+JobState job_state_from_string(const char *s); /* _JOB_STATE_INVALID */
+static inline bool job_state_is_open(JobState s) {
+        return s == JOB_QUEUED || s == JOB_RUNNING;
+}
+
+/* 8 lowercase hexadecimal digits. */
+bool job_id_is_valid(const char *s);
+
+/* A new queued job with an id of its own. `nodes` and `options` are copied (the options shallowly). */
+int job_new(char *const *nodes, json_t *options, uint32_t uid, Job **ret) _must_check_;
+Job *job_free(Job *j);
+DEFINE_CLEANUP(Job *, job_free)
+
+int job_set_text(Job *j, const char *text) _must_check_;
+
+json_t *job_to_json(const Job *j); /* NULL on OOM */
+int job_from_json(const json_t *v, Job **ret, char **reterr) _must_check_;
+
+/* JOBS-DIR/ID/job.json, its directory made when it is not there. */
+int job_save(const Job *j, const char *jobs_dir, char **reterr) _must_check_;
+int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _must_check_;
+
+char *job_txn_id(const Job *j, size_t n);                        /* "JOB-N" */
+char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n); /* "JOBS-DIR/JOB/N" */
+
+/* What the log of transaction N (from 1) tells; TXN_EMPTY where there is none. *ret_reason (may be NULL) is a copy of the
+ * log's sentence or NULL. A log that cannot be read is the error, with its text in *reterr. */
+int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason, char **reterr) _must_check_;
+
+/* The first transaction that is not committed, from 1; one more than there are nodes when all are. */
+int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason, char **reterr) _must_check_;

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* org.dhetcd1.Manager. A handler reads, validates, asks polkit, acts and replies, in this order: polkit makes it run twice,
+ * so nothing before the question has a side effect, and nothing found before it is kept over it. */
+
+#include "basic/error.h"
+#include "basic/string-util.h"
+#include "bus/names.h"
+#include "bus/vtable.h"
+#include "manager-internal.h"
+
+static int set_error(sd_bus_error *error, int r, const char *text) {
+        const char *name = r == -EINVAL ? DHETCD_ERROR_REJECTED : r == -EBUSY ? DHETCD_ERROR_BUSY : DHETCD_ERROR_FAILED;
+
+        if (!text)
+                return sd_bus_error_set_errno(error, r);
+        return sd_bus_error_set(error, name, text);
+}
+
+void manager_emit_job_changed(Manager *m, const Job *j) {
+        (void) sd_bus_emit_signal(m->bus, DHETCD_PATH, DHETCD_MANAGER, "JobChanged", "sss", j->id,
+                                  job_state_to_string(j->state), j->text);
+}
+
+void manager_emit_running_job(Manager *m) {
+        (void) sd_bus_emit_properties_changed(m->bus, DHETCD_PATH, DHETCD_MANAGER, "RunningJob", NULL);
+}
+
+static int refuse_while_busy(const Manager *m, sd_bus_error *error) {
+        const Job *holder = manager_running_job(m);
+        _cleanup_free_ char *nodes = NULL;
+
+        holder = holder ?: job_queue_next(&m->queue);
+        if (!holder)
+                return 0;
+        nodes = strv_join(holder->nodes, ", ");
+        return sd_bus_error_setf(error, DHETCD_ERROR_BUSY,
+                                 "Job %s, which adds %s, is %s; wait for its end (dhetcd watch %s) or leave out --no-wait",
+                                 holder->id, nodes ?: "nodes", job_state_to_string(holder->state), holder->id);
+}
+
+static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = config_load(NULL, &config, NULL, &text);
+        if (r == -EINVAL)
+                (void) fail_prefix(&text, r, "The configuration is wrong, mend it and try again");
+        if (r >= 0)
+                r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = add_request_read(message, config, a, &text);
+        return r < 0 ? set_error(error, r, text) : 0;
+}
+
+static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(add_request_done) AddRequest a = {};
+        _cleanup_free_ char *nodes = NULL, *text = NULL;
+        _cleanup_(job_freep) Job *owned = NULL;
+        Manager *m = userdata;
+        uid_t uid;
+        Job *j;
+        int r;
+
+        r = read_add_request(message, &a, error);
+        if (r < 0)
+                return r;
+        nodes = strv_join(a.nodes, " ");
+        if (!nodes)
+                return -ENOMEM;
+        r = polkit_check(m->polkit, message, POLKIT_ADD_NODE, (const char *const[]){ "nodes", nodes, NULL },
+                         method_add_nodes, m, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        r = a.wait ? 0 : refuse_while_busy(m, error);
+        if (r < 0)
+                return r;
+        r = polkit_caller_uid(message, &uid);
+        if (r < 0)
+                return r;
+        r = job_new(a.nodes, a.options, uid, &owned);
+        if (r < 0)
+                return r;
+        r = manager_add_job(m, owned, &text);
+        if (r < 0)
+                return set_error(error, r == -EXFULL ? -EBUSY : r, text);
+        j = TAKE_PTR(owned);
+        return sd_bus_reply_method_return(message, "s", j->id);
+}
+
+static int read_job(Manager *m, sd_bus_message *message, Job **ret, sd_bus_error *error) {
+        const char *id;
+        int r;
+
+        r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = sd_bus_message_read_basic(message, 's', &id);
+        if (r < 0)
+                return r;
+        *ret = job_queue_find(&m->queue, id);
+        if (!*ret)
+                return sd_bus_error_setf(error, DHETCD_ERROR_NO_SUCH_JOB, "There is no job '%.64s'; see \"dhetcd list\"", id);
+        return 0;
+}
+
+/* Who asked for a job may cancel it with the right to ask; anybody else needs the right to roll back. */
+static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *nodes = NULL;
+        Manager *m = userdata;
+        uid_t uid;
+        Job *j;
+        int r;
+
+        r = read_job(m, message, &j, error);
+        if (r >= 0)
+                r = polkit_caller_uid(message, &uid);
+        if (r < 0)
+                return r;
+        nodes = strv_join(j->nodes, " ");
+        if (!nodes)
+                return -ENOMEM;
+        r = polkit_check(m->polkit, message, uid == j->uid ? POLKIT_ADD_NODE : POLKIT_ROLLBACK,
+                         (const char *const[]){ "nodes", nodes, "job", j->id, NULL }, method_cancel_job, m, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        if (!job_state_is_open(j->state))
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s has ended already: %s", j->id,
+                                         job_state_to_string(j->state));
+        manager_cancel_job(m, j);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *nodes = NULL;
+        Manager *m = userdata;
+        Job *j;
+        int r;
+
+        r = read_job(m, message, &j, error);
+        if (r < 0)
+                return r;
+        nodes = strv_join(j->nodes, " ");
+        if (!nodes)
+                return -ENOMEM;
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ "nodes", nodes, "job", j->id, NULL },
+                         method_settle_job, m, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        if (j->state == JOB_STUCK)
+                manager_settle_job(m, j);
+        else if (j->state != JOB_RUNNING)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is %s: there is nothing to settle", j->id,
+                                         job_state_to_string(j->state));
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+static int append_job(sd_bus_message *reply, const Manager *m, const Job *j) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'r', "sassttsu");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(reply, 's', j->id);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, j->nodes);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "sttsu", job_state_to_string(j->state), j->queued_usec, j->ended_usec,
+                                          j->text, job_queue_position(&m->queue, j));
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int method_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sassttsu)");
+        for (size_t i = 0; r >= 0 && i < m->queue.n; i++)
+                r = append_job(reply, m, m->queue.jobs[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+/* One transaction as JSON; NULL on OOM. A log that cannot be read is shown as such: a view never fails. */
+static json_t *txn_to_json(const Manager *m, const Job *j, size_t n) {
+        _cleanup_free_ char *txn = job_txn_id(j, n), *unit = txn_unit_name(j, n), *reason = NULL, *error = NULL;
+        TxnState state = TXN_EMPTY;
+        int r;
+
+        if (!txn || !unit)
+                return NULL;
+        r = job_txn_state(j, m->jobs_dir, n, &state, &reason, &error);
+        return json_pack("{s:s, s:s, s:s, s:s, s:s?}", "txn", txn, "node", j->nodes[n - 1], "unit", unit, "state",
+                         r < 0 ? "unreadable" : txn_state_to_string(state), "reason",
+                         r < 0 ? error_text(error, r) : reason);
+}
+
+static int method_get_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_json_ json_t *v = NULL;
+        _cleanup_free_ char *text = NULL;
+        json_t *transactions = json_array();
+        Manager *m = userdata;
+        Job *j;
+        int r;
+
+        r = read_job(m, message, &j, error);
+        if (r < 0) {
+                json_decref(transactions);
+                return r;
+        }
+        for (size_t n = 1; n <= strv_length(j->nodes); n++)
+                (void) json_array_append_new(transactions, txn_to_json(m, j, n));
+        v = job_to_json(j);
+        if (json_object_set_new(v, "transactions", transactions) < 0 ||
+            json_object_set_new(v, "position", json_integer(job_queue_position(&m->queue, j))) < 0)
+                return -ENOMEM;
+        text = json_dumps(v, JSON_COMPACT);
+        return text ? sd_bus_reply_method_return(message, "s", text) : -ENOMEM;
+}
+
+static int property_get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+                                sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", DHETCD_VERSION);
+}
+
+static int property_get_running_job(sd_bus *bus, const char *path, const char *interface, const char *property,
+                                    sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Job *j = manager_running_job(userdata);
+
+        return sd_bus_message_append(reply, "s", j ? j->id : "");
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        METHOD("AddNodes", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(job), method_add_nodes),
+        METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
+        METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),
+        METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),
+        METHOD("GetJob", "s", ARG(job), "s", ARG(json), method_get_job),
+        SD_BUS_SIGNAL("JobChanged", "sss", 0),
+        SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("RunningJob", "s", property_get_running_job, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};
+
+int manager_bus_register(Manager *m) {
+        return sd_bus_add_object_vtable(m->bus, &m->vtable_slot, DHETCD_PATH, DHETCD_MANAGER, manager_vtable, m);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the parts of the manager share:
+ *
+ *   manager.c          the object, the queue's turns, how a job begins and ends
+ *   manager-bus.c      org.dhetcd1.Manager
+ *   manager-request.c  what AddNodes may ask for
+ *   manager-txn.c      one transaction's unit, from its start until it is gone
+ *   manager-unit.c     the properties of that unit */
+
+#include <stdint.h>
+
+#include "basic/config.h"
+#include "basic/event.h"
+#include "bus/polkit.h"
+#include "job-queue.h"
+#include "manager.h"
+
+#define TXN_ATTEMPTS_MAX 2U /* units started for one transaction before it is called stuck */
+
+typedef struct TxnRun TxnRun;
+
+struct Manager {
+        sd_event *event;
+        sd_bus *bus;
+        char *jobs_dir;
+        JobQueue queue;
+        TxnRun *run; /* the transaction being worked on; at most one */
+        Polkit *polkit;
+
+        sd_bus_slot *vtable_slot, *subscribe_slot;
+        sd_event_source *dispatch_source; /* deferred: manager_dispatch() never runs inside a method call */
+        sd_event_source *wait_source;     /* when the next waiting job has waited too long */
+};
+
+/* manager.c */
+void manager_kick(Manager *m); /* runs the queue in the next turn of the loop */
+int manager_set_job(Manager *m, Job *j, JobState state, const char *text);
+void manager_end_job(Manager *m, Job *j, JobState state, const char *text);
+int manager_add_job(Manager *m, Job *j, char **reterr); /* takes the job over on success */
+void manager_cancel_job(Manager *m, Job *j);
+void manager_settle_job(Manager *m, Job *j); /* a stuck one */
+Job *manager_running_job(const Manager *m);  /* NULL where none */
+void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason);
+
+/* manager-bus.c */
+int manager_bus_register(Manager *m);
+void manager_emit_job_changed(Manager *m, const Job *j);
+void manager_emit_running_job(Manager *m);
+
+/* manager-request.c: the nodes and options of one AddNodes call. 0, -EINVAL with what is wrong, -ENOMEM. */
+typedef struct AddRequest {
+        char **nodes;
+        json_t *options; /* complete: what was not said comes from the configuration */
+        bool wait;
+} AddRequest;
+void add_request_done(AddRequest *a);
+int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr);
+
+/* manager-txn.c */
+int txn_run_begin(Manager *m, Job *j, size_t n);
+Job *txn_run_job(const TxnRun *t);
+void txn_run_cancel(TxnRun *t);
+TxnRun *txn_run_free(TxnRun *t);
+
+/* manager-unit.c */
+char *txn_unit_name(const Job *j, size_t n);
+/* StartTransientUnit for transaction n, without the optional properties named in `without`. */
+int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char *const *without, sd_bus_message **ret);
+/* What systemd's refusal says must be left out: 1 and one more name in *without, 0 when it is another error. */
+int txn_unit_learn(const char *why, char ***without);

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "manager.h"
+
+#include <dirent.h>
+
+#include "basic/error.h"
+#include "basic/fs.h"
+#include "basic/string-util.h"
+#include "bus/names.h"
+#include "manager-internal.h"
+
+static void dispatch(Manager *m);
+
+/* Every change of a job goes through here: to disk first, then to whoever watches. A disk that takes no more is
+ * reported and does not end the work: the transaction's own log decides what is true. */
+int manager_set_job(Manager *m, Job *j, JobState state, const char *text) {
+        _cleanup_free_ char *error = NULL;
+        bool moved = (j->state == JOB_RUNNING) != (state == JOB_RUNNING);
+        int r;
+
+        if (j->state == state && streq(j->text, text))
+                return 0;
+        j->state = state;
+        r = job_set_text(j, text);
+        if (r >= 0)
+                r = job_save(j, m->jobs_dir, &error);
+        if (r < 0)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
+                          "The state '%s' of job %s is not on disk: %s", job_state_to_string(state), j->id,
+                          error_text(error, r));
+        manager_emit_job_changed(m, j);
+        if (moved)
+                manager_emit_running_job(m);
+        return r;
+}
+
+static const struct {
+        EventKind kind;
+        int priority;
+        const char *words;
+} endings[_JOB_STATE_MAX] = {
+        [JOB_COMMITTED] = { EVENT_JOB_COMMITTED, LOG_NOTICE, "is done" },
+        [JOB_REJECTED] = { EVENT_JOB_REJECTED, LOG_ERR, "was refused" },
+        [JOB_ROLLED_BACK] = { EVENT_JOB_ROLLED_BACK, LOG_ERR, "was rolled back" },
+        [JOB_STUCK] = { EVENT_JOB_STUCK, LOG_CRIT, "is stuck" },
+        [JOB_CANCELED] = { EVENT_JOB_CANCELED, LOG_NOTICE, "was canceled" },
+};
+
+void manager_end_job(Manager *m, Job *j, JobState state, const char *text) {
+        j->ended_usec = now_real();
+        /* In the journal before the signal: who follows both has the last line when told of the end. */
+        log_event(endings[state].kind, endings[state].priority, &(EventContext){ .job = j->id }, "Job %s %s: %s", j->id,
+                  endings[state].words, text);
+        (void) manager_set_job(m, j, state, text);
+        manager_kick(m);
+}
+
+int manager_add_job(Manager *m, Job *j, char **reterr) {
+        _cleanup_free_ char *nodes = strv_join(j->nodes, ", ");
+        int r;
+
+        if (!nodes)
+                return -ENOMEM;
+        if (job_queue_open(&m->queue) >= JOB_QUEUE_OPEN_MAX)
+                return fail(reterr, -EXFULL, "%u jobs wait already; see \"dhetcd list\"", JOB_QUEUE_OPEN_MAX);
+        r = job_set_text(j, "queued");
+        if (r < 0)
+                return r;
+        r = job_save(j, m->jobs_dir, reterr);
+        if (r < 0)
+                return r;
+        r = job_queue_add(&m->queue, j);
+        if (r < 0)
+                return r;
+
+        log_event(EVENT_JOB_QUEUED, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: add etcd node%s %s, asked for by user %u",
+                  j->id, strv_length(j->nodes) > 1 ? "s" : "", nodes, j->uid);
+        manager_emit_job_changed(m, j);
+        manager_kick(m);
+        return 0;
+}
+
+void manager_cancel_job(Manager *m, Job *j) {
+        _cleanup_free_ char *text = NULL, *error = NULL;
+        int r;
+
+        if (j->state == JOB_QUEUED)
+                return manager_end_job(m, j, JOB_CANCELED, "canceled while it waited; nothing was changed");
+
+        j->cancel = true;
+        r = job_save(j, m->jobs_dir, &error);
+        if (r < 0)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
+                          "The cancel of job %s is not on disk: %s", j->id, error_text(error, r));
+        text = format("canceling: %s", j->text);
+        (void) manager_set_job(m, j, JOB_RUNNING, text ?: "canceling");
+        if (m->run && txn_run_job(m->run) == j)
+                txn_run_cancel(m->run);
+}
+
+void manager_settle_job(Manager *m, Job *j) {
+        j->settle = true;
+        j->attempts = 0;
+        j->ended_usec = 0;
+        (void) manager_set_job(m, j, JOB_RUNNING, "settling");
+        manager_kick(m);
+}
+
+/* While a job is settled after it was stuck, there may be two in state "running"; this is the one that moves. */
+Job *manager_running_job(const Manager *m) {
+        return m->run ? txn_run_job(m->run) : job_queue_running(&m->queue);
+}
+
+static char *join_from_to(char *const *nodes, size_t from, size_t to) {
+        _cleanup_strv_ char **part = NULL;
+
+        for (size_t i = from; i < to; i++)
+                if (strv_append(&part, nodes[i]) < 0)
+                        return NULL;
+        return strv_join(part, ", ");
+}
+
+/* A job ends before all of its nodes are added. This is the one place that knows what becomes of the nodes added before:
+ * policy "keep" leaves them, and so does, for now, policy "all", which is to undo them here, newest first. */
+static void end_short(Manager *m, Job *j, size_t n, JobState state, const char *reason) {
+        _cleanup_free_ char *kept = join_from_to(j->nodes, 0, n - 1);
+        _cleanup_free_ char *left = join_from_to(j->nodes, n, strv_length(j->nodes));
+        _cleanup_free_ char *text = NULL;
+
+        if (kept && left)
+                text = format("%s: %s%s%s%s%s%s", j->nodes[n - 1], reason,
+                              *kept ? ". Added before it, and members of the cluster now: " : "", kept,
+                              *kept ? " (they stay; dhetcd does not undo them)" : "", *left ? ". Not begun: " : "", left);
+        manager_end_job(m, j, state, text ?: reason);
+}
+
+void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason) {
+        _cleanup_free_ char *text = NULL;
+
+        switch (state) {
+        case TXN_COMMITTED:
+                j->attempts = 0;
+                return manager_kick(m); /* the next node, or the end of the job */
+        case TXN_ROLLED_BACK:
+                return end_short(m, j, n, JOB_ROLLED_BACK, reason ?: "rolled back");
+        case TXN_REJECTED:
+                return end_short(m, j, n, JOB_REJECTED, reason ?: "refused by a check; nothing was changed");
+        case TXN_EMPTY:
+                if (j->cancel)
+                        return end_short(m, j, n, JOB_CANCELED, "canceled before it began; nothing of it was changed");
+                text = format("the worker ended before it did anything, nothing was changed (%s)",
+                              reason ?: "see \"journalctl -u dhetcdd\"");
+                return end_short(m, j, n, JOB_REJECTED, text ?: "nothing was changed");
+        case TXN_STUCK:
+                text = format("%s; when the cause is mended, run \"dhetcd settle %s\"", reason ?: "stuck", j->id);
+                return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
+        default: /* still open, and settling it ended too */
+                text = format("it could not be settled (%s); run \"dhetcd settle %s\"", reason ?: "the worker ended", j->id);
+                return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
+        }
+}
+
+/* What everyone who waits is told, with an event only when the job that holds them up is another one. */
+static void tell_waiting(Manager *m) {
+        const Job *holder = manager_running_job(m);
+
+        for (size_t i = 0; holder && i < m->queue.n; i++) {
+                Job *j = m->queue.jobs[i];
+                _cleanup_free_ char *nodes = strv_join(holder->nodes, ", "), *text = NULL;
+
+                if (j->state != JOB_QUEUED)
+                        continue;
+                text = format("waiting for job %s, which adds %s; place %u in the queue", holder->id, nodes ?: "nodes",
+                              job_queue_position(&m->queue, j));
+                if (!text || streq(j->text, text))
+                        continue;
+                log_event(EVENT_JOB_WAITING, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: %s", j->id, text);
+                (void) manager_set_job(m, j, JOB_QUEUED, text);
+        }
+}
+
+/* Begins the next transaction of a job, or ends the job when there is none. */
+static void advance(Manager *m, Job *j) {
+        _cleanup_free_ char *reason = NULL, *error = NULL, *text = NULL, *dir = NULL, *nodes = NULL;
+        TxnState state = TXN_EMPTY;
+        size_t n = 1;
+        int r;
+
+        r = job_current_txn(j, m->jobs_dir, &n, &state, &reason, &error);
+        if (r < 0)
+                return end_short(m, j, n, JOB_STUCK, error_text(error, r));
+        if (n > strv_length(j->nodes)) {
+                nodes = strv_join(j->nodes, ", ");
+                text = format("%s: added to the etcd cluster", nodes ?: "nodes");
+                return manager_end_job(m, j, JOB_COMMITTED, text ?: "added");
+        }
+        if (j->cancel && state == TXN_EMPTY && n > 1)
+                return end_short(m, j, n, JOB_CANCELED, "canceled before it began");
+
+        dir = job_txn_dir(j, m->jobs_dir, n);
+        text = format("%s%s etcd node %s (%zu of %zu)", j->cancel ? "canceling: " : "", j->settle ? "settling" : "adding",
+                      j->nodes[n - 1], n, strv_length(j->nodes));
+        r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
+        if (r >= 0) {
+                (void) manager_set_job(m, j, JOB_RUNNING, text);
+                r = txn_run_begin(m, j, n);
+        }
+        if (r < 0) {
+                (void) fail(&error, r, "the transaction in %s could not be begun: %s", dir ?: "memory", strerror(-r));
+                end_short(m, j, n, state == TXN_EMPTY ? JOB_REJECTED : JOB_STUCK, error_text(error, r));
+        }
+}
+
+static void prune(Manager *m) {
+        _cleanup_(config_freep) Config *config = NULL;
+        Job *j;
+
+        if (config_load(NULL, &config, NULL, NULL) < 0)
+                return; /* the next order is refused for it, with its text */
+        while ((j = job_queue_prunable(&m->queue, config->keep_jobs, config->keep_days, now_real()))) {
+                _cleanup_free_ char *dir = format("%s/%s", m->jobs_dir, j->id);
+                int r = dir ? remove_tree(dir) : -ENOMEM;
+
+                if (r < 0)
+                        log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
+                                  "The records of job %s could not be removed: %s", j->id, strerror(-r));
+                job_queue_remove(&m->queue, j);
+        }
+}
+
+static int on_wait_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        dispatch(userdata);
+        return 0;
+}
+
+static void end_expired(Manager *m) {
+        uint64_t next;
+        Job *j;
+
+        while ((j = job_queue_expired(&m->queue, now_real(), &next))) {
+                _cleanup_free_ char *text = format("its time to wait (%llu s) is over; nothing was changed. It was %s",
+                                                   (unsigned long long) (j->wait_timeout_usec / USEC_PER_SEC), j->text);
+
+                manager_end_job(m, j, JOB_REJECTED, text ?: "its time to wait is over");
+        }
+        m->wait_source = sd_event_source_unref(m->wait_source);
+        if (next != UINT64_MAX)
+                (void) sd_event_add_time(m->event, &m->wait_source, CLOCK_REALTIME, next, 0, on_wait_over, m);
+}
+
+static void dispatch(Manager *m) {
+        Job *j;
+
+        end_expired(m);
+        while (!m->run && (j = job_queue_next(&m->queue)))
+                advance(m, j);
+        tell_waiting(m);
+        prune(m);
+}
+
+static int on_dispatch(sd_event_source *source, void *userdata) {
+        dispatch(userdata);
+        return 0;
+}
+
+void manager_kick(Manager *m) {
+        (void) sd_event_source_set_enabled(m->dispatch_source, SD_EVENT_ONESHOT);
+}
+
+/* One job's record that cannot be read does not keep the others from going on. */
+static int load_job(Manager *m, const char *id) {
+        _cleanup_(job_freep) Job *j = NULL;
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        r = job_load(m->jobs_dir, id, &j, &error);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
+                log_event(EVENT_WARNING, LOG_ERR, &(EventContext){ .job = id, .error = r },
+                          "Job %s is not known any more: %s", id, error_text(error, r));
+                return 0;
+        }
+        r = job_queue_add(&m->queue, j);
+        if (r < 0)
+                return r;
+        TAKE_PTR(j);
+        return 0;
+}
+
+static int load_jobs(Manager *m) {
+        _cleanup_(closedirp) DIR *d = NULL;
+        struct dirent *e;
+        int r;
+
+        r = mkdir_durable(m->jobs_dir, 0700);
+        if (r < 0)
+                return r;
+        d = opendir(m->jobs_dir);
+        if (!d)
+                return -errno;
+        while ((e = readdir(d))) {
+                r = job_id_is_valid(e->d_name) ? load_job(m, e->d_name) : 0;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int on_subscribed(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
+        return 0; /* without it, the polling of manager-txn.c is what is left */
+}
+
+int manager_new(sd_event *event, sd_bus *bus, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = calloc(1, sizeof(Manager));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        *m = (Manager){ .event = sd_event_ref(event), .bus = sd_bus_ref(bus), .jobs_dir = strdup(DHETCD_JOBS_DIR) };
+        if (!m->jobs_dir)
+                return -ENOMEM;
+        r = polkit_new(bus, &m->polkit);
+        if (r < 0)
+                return r;
+        r = load_jobs(m);
+        if (r < 0)
+                return r;
+        r = sd_event_add_defer(event, &m->dispatch_source, on_dispatch, m);
+        if (r < 0)
+                return r;
+        r = manager_bus_register(m);
+        if (r < 0)
+                return r;
+        /* systemd sends signals of units and jobs only while somebody has subscribed. */
+        r = sd_bus_call_method_async(bus, &m->subscribe_slot, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                                     "org.freedesktop.systemd1.Manager", "Subscribe", on_subscribed, m, NULL);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        m->run = txn_run_free(m->run);
+        sd_bus_slot_unref(m->vtable_slot);
+        sd_bus_slot_unref(m->subscribe_slot);
+        sd_event_source_unref(m->dispatch_source);
+        sd_event_source_unref(m->wait_source);
+        polkit_free(m->polkit);
+        job_queue_done(&m->queue);
+        sd_event_unref(m->event);
+        sd_bus_unref(m->bus);
+        free(m->jobs_dir);
+        free(m);
+        return NULL;
+}
+
+bool manager_is_idle(const Manager *m) {
+        return !m->run && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
+}

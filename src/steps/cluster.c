@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "cluster.h"
+
+#include <inttypes.h>
+
+#include "basic/error.h"
+
+#define CAUGHT_UP_MARGIN 10U /* entries: what a healthy voter may lag under load between two questions */
+
+/* ---- who is there ---- */
+
+int cluster_leader(Addition *a, Host **ret, char **reterr) {
+        _cleanup_free_ char *last = NULL;
+        uint64_t leader = 0;
+
+        FOREACH_VOTER(h, a) {
+                _cleanup_(etcd_status_done) EtcdStatus s = {};
+                _cleanup_free_ char *why = NULL;
+                int r = etcd_status(a->etcd, h->client_url, ETCD_TIMEOUT, &s, &why);
+
+                if (r == -ECANCELED)
+                        return r;
+                if (r < 0 || s.leader == 0) {
+                        free(last);
+                        last = r < 0 ? TAKE_PTR(why) : format("%s knows no leader", h->client_url);
+                        continue;
+                }
+                if (leader != 0 && s.leader != leader)
+                        return fail(reterr, -EHOSTDOWN, "members do not agree on a leader: %" PRIx64 " and %" PRIx64,
+                                    leader, s.leader);
+                leader = s.leader;
+        }
+
+        if (leader == 0)
+                return fail(reterr, -EHOSTDOWN, "no member knows a leader: %s", last ?: "none answered");
+        *ret = addition_find_member(a, leader);
+        if (!*ret)
+                return fail(reterr, -EHOSTDOWN, "the leader %" PRIx64 " is not a member of the plan", leader);
+        return 0;
+}
+
+int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) {
+        _cleanup_free_ char *last = NULL;
+        int result = -EHOSTDOWN;
+
+        FOREACH_VOTER(h, a) {
+                _cleanup_free_ char *why = NULL;
+                int r = etcd_member_list(a->etcd, h->client_url, /* linearizable= */ true, ETCD_TIMEOUT, ret, &why);
+
+                if (r >= 0 || r == -ECANCELED)
+                        return r;
+                result = r;
+                free(last);
+                last = TAKE_PTR(why);
+        }
+
+        return fail(reterr, result, "no member gives the member list: %s", error_text(last, result));
+}
+
+static int check_member(const EtcdMembers *m, const Host *h, char **reterr) {
+        const EtcdMember *found = etcd_members_find_id(m, h->member_id);
+
+        if (!found)
+                return fail(reterr, -ENOENT, "%s is no longer in the member list", h->address);
+        if (found->learner)
+                return fail(reterr, -EUCLEAN, "%s is a learner in the member list, not a voter", h->address);
+        if (strv_length(found->peer_urls) != 1 || !streq(found->peer_urls[0], h->peer_url))
+                return fail(reterr, -EUCLEAN, "%s has another peer URL than %s in the member list", h->address,
+                            h->peer_url);
+        return 0;
+}
+
+int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char **reterr) {
+        size_t expected = addition_members(a) + (with_new ? 1 : 0);
+
+        if (m->n != expected)
+                return fail(reterr, -EUCLEAN,
+                            "the member list has %zu members instead of %zu; look with \"etcdctl.sh member list\"",
+                            m->n, expected);
+        FOREACH_NODE(h, a) {
+                int r;
+
+                if (h->new_node && !with_new)
+                        continue;
+                r = check_member(m, h, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- how far they are ---- */
+
+int cluster_caught_up(Addition *a, const Host *h, uint64_t margin, uint64_t *ret_index, uint64_t *ret_leader_index,
+                      char **reterr) {
+        _cleanup_(etcd_status_done) EtcdStatus leader_status = {}, s = {};
+        Host *leader;
+        int r;
+
+        /* The leader is asked first: what it had then, the other must have now. */
+        r = cluster_leader(a, &leader, reterr);
+        if (r >= 0)
+                r = etcd_status(a->etcd, leader->client_url, ETCD_TIMEOUT, &leader_status, reterr);
+        if (r >= 0)
+                r = etcd_status(a->etcd, h->client_url, ETCD_TIMEOUT, &s, reterr);
+        if (r == -ECANCELED)
+                return r;
+        if (r < 0)
+                return 0;
+
+        if (ret_index)
+                *ret_index = s.raft_applied_index;
+        if (ret_leader_index)
+                *ret_leader_index = leader_status.raft_index;
+
+        if (s.member_id != h->member_id) {
+                (void) fail(reterr, -EUCLEAN, "%s answers as member %" PRIx64 " instead of %" PRIx64, h->client_url,
+                            s.member_id, h->member_id);
+                return 0;
+        }
+        if (s.leader != leader->member_id) {
+                (void) fail(reterr, -EHOSTDOWN, "%s follows no leader yet", h->client_url);
+                return 0;
+        }
+        if (s.raft_applied_index + margin < leader_status.raft_index) {
+                (void) fail(reterr, -EAGAIN, "%s has applied %" PRIu64 " of %" PRIu64 " entries", h->client_url,
+                            s.raft_applied_index, leader_status.raft_index);
+                return 0;
+        }
+        return 1;
+}
+
+int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **reterr) {
+        uint64_t deadline = now_boot() + timeout;
+
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = cluster_caught_up(a, h, CAUGHT_UP_MARGIN, NULL, NULL, &why);
+
+                if (r != 0)
+                        return r < 0 ? fail(reterr, r, "%s", error_text(why, r)) : 0;
+                if (now_boot() >= deadline)
+                        return fail(reterr, -ETIMEDOUT, "%s is not in quorum %" PRIu64 " s after its restart: %s",
+                                    h->address, timeout / USEC_PER_SEC, error_text(why, -ETIMEDOUT));
+                r = addition_sleep(a, POLL_INTERVAL);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* ---- restarting ---- */
+
+int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr) {
+        int r;
+
+        addition_progress(a, "restarting %s on %s", DH_ETCD_UNIT, h->address);
+        r = host_manage_unit(h->client, a->txn, step, "restart", a->config->step_timeout_usec, reterr);
+        if (r < 0)
+                return r;
+        return cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
+}
+
+/* Another voter that is in quorum now. */
+static Host *successor_of(Addition *a, const Host *leader) {
+        FOREACH_VOTER(h, a)
+        if (h != leader && cluster_caught_up(a, h, CAUGHT_UP_MARGIN, NULL, NULL, NULL) > 0)
+                return h;
+        return NULL;
+}
+
+static int hand_over(Addition *a, Host *leader, char **reterr) {
+        Host *next = successor_of(a, leader);
+
+        if (!next)
+                return 0; /* the only voter: its restart is an outage, as the plan said */
+        addition_progress(a, "moving the leader from %s to %s", leader->address, next->address);
+        return etcd_move_leader(a->etcd, leader->client_url, next->member_id, ETCD_TIMEOUT, reterr);
+}
+
+int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Addition *a, const Host *h), char **reterr) {
+        Host *leader;
+        int r;
+
+        r = cluster_leader(a, &leader, reterr);
+        if (r < 0)
+                return r;
+
+        FOREACH_VOTER(h, a) {
+                if (h == leader || !wanted(a, h))
+                        continue;
+                r = cluster_restart_member(a, step, h, reterr);
+                if (r < 0)
+                        return r;
+        }
+
+        if (!wanted(a, leader))
+                return 0;
+        r = hand_over(a, leader, reterr);
+        if (r < 0)
+                return r;
+        return cluster_restart_member(a, step, leader, reterr);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What several steps ask of the etcd cluster. All errors say endpoint or host. */
+
+#include "addition.h"
+
+/* The voter that leads, as all voters that answer say. -EHOSTDOWN where none does, or they disagree. */
+int cluster_leader(Addition *a, Host **ret, char **reterr) _must_check_;
+
+/* The linearizable member list, from any voter that answers. */
+int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) _must_check_;
+
+/* Whether a member is in quorum now: answers, knows a leader, and has applied what the leader had committed before it
+ * was asked, but for the margin. 1 yes; 0 no, with why in *reterr; -ECANCELED. */
+int cluster_caught_up(Addition *a, const Host *h, uint64_t margin, uint64_t *ret_index, uint64_t *ret_leader_index,
+                      char **reterr) _must_check_;
+/* Waits for that. -ETIMEDOUT with the last reason. */
+int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **reterr) _must_check_;
+
+/* Compares the member list with the plan: every member of it a voter, started, with its peer URL; `with_new`: the new
+ * node too, and no other. */
+int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char **reterr) _must_check_;
+
+/* Restarts those of the members for which `wanted` says so, one at a time, the leader last and, where there are other
+ * voters, only after it has handed over; each is in quorum again before the next. `step` names the calls. */
+int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Addition *a, const Host *h),
+                            char **reterr) _must_check_;
+
+/* RestartUnit on one host, and proof that it is in quorum again. */
+int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr) _must_check_;

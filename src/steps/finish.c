@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Page, step 6, its end: initial-cluster-state of the new node goes back to "new", as on every other node. A running
+ * etcd does not read it, so it is restarted only where restart=always asks for the page to the letter. */
+
+#include "basic/error.h"
+#include "cluster.h"
+#include "steps.h"
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        Host *new = addition_new_node(a);
+        int r;
+
+        r = host_edit_config(new->client, a->txn, step_finish.name, NULL, "new", CALL_TIMEOUT, reterr);
+        if (r < 0 || !a->restart_always)
+                return r;
+        return cluster_restart_member(a, step_finish.name, new, reterr);
+}
+
+static int prove(void *world, char **reterr) {
+        Addition *a = world;
+        Host *new = addition_new_node(a);
+        _cleanup_json_ json_t *facts = NULL;
+        int r;
+
+        r = host_describe(new->client, CALL_TIMEOUT, &facts, reterr);
+        if (r < 0)
+                return r;
+        if (!streq(json_get_string(json_object_get(facts, "config"), "initial_cluster_state"), "new"))
+                return fail(reterr, -EUCLEAN, "%s: initial-cluster-state in %s is not 'new'", new->address,
+                            DH_ETCD_CONFIG);
+        return cluster_wait_caught_up(a, new, a->config->step_timeout_usec, reterr);
+}
+
+const Step step_finish = {
+        .name = "finish",
+        .title = "Setting the new node's initial-cluster-state back to 'new'",
+        .changes = CHANGES_NEW,
+        .apply = apply,
+        .prove = prove,
+};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A durable lock on every host, naming the job, so that two jobs never change one host, from wherever they were asked
+ * for. Right after, the first snapshot of each host: what the undo is proved against. */
+
+#include "basic/error.h"
+#include "cluster.h"
+#include "steps.h"
+
+static int lock_host(Addition *a, Host *h, uint64_t deadline, char **reterr) {
+        bool told = false;
+
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, &why);
+
+                if (r >= 0)
+                        return 0;
+                if (r != -EBUSY || !a->wait || now_boot() >= deadline)
+                        return fail(reterr, r, "%s", error_text(why, r));
+                if (!told)
+                        addition_progress(a, "waiting: %s", why);
+                told = true;
+                r = addition_sleep(a, USEC_PER_SEC);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        uint64_t deadline = now_boot() + a->wait_timeout;
+
+        /* All jobs lock the hosts in the order of the node numbers, so that two never wait for each other. */
+        FOREACH_HOST (h, a) {
+                int r = lock_host(a, h, deadline, reterr);
+
+                if (r < 0)
+                        return r;
+        }
+
+        FOREACH_HOST (h, a) {
+                char digest[DIGEST_HEX_SIZE];
+                int r = host_snapshot(h->client, a->txn, step_lock.name, CALL_TIMEOUT, digest, reterr);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The proof of the whole undo, then the release. A host that is not as it was keeps its lock. */
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+        _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
+        int result;
+
+        result = cluster_members(a, &members, reterr);
+        if (result >= 0)
+                result = cluster_check_members(a, members, /* with_new= */ false, reterr);
+
+        FOREACH_HOST (h, a) {
+                _cleanup_strv_ char **differences = NULL;
+                _cleanup_free_ char *why = NULL, *list = NULL;
+                int r = host_compare(h->client, a->txn, step_lock.name, CALL_TIMEOUT, &differences, &why);
+
+                if (r >= 0 && differences && *differences) {
+                        list = strv_join(differences, "; ");
+                        r = fail(&why, -EUCLEAN, "%s is not as it was: %s", h->address, list ?: "");
+                }
+                if (r < 0 && result >= 0)
+                        result = fail(reterr, r, "%s", error_text(why, r));
+        }
+        if (result < 0)
+                return result;
+
+        FOREACH_HOST (h, a)
+                RET_GATHER(result, host_unlock(h->client, a->txn, CALL_TIMEOUT, result < 0 ? NULL : reterr));
+        return result;
+}
+
+const Step step_lock = {
+        .name = "lock",
+        .title = "Locking every host and taking a first snapshot",
+        .rejects = true,
+        .apply = apply,
+        .undo = undo,
+};

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "addition.h"
+
+/* Everything that one host can be asked before anything is changed. Each failure names the host, the cause and the
+ * command that mends it. */
+
+/* Any host. */
+int preflight_host(const char *address, const json_t *facts, char **reterr) _must_check_;
+/* A voter: its config.yaml agrees with the member list. */
+int preflight_member(const Addition *a, const Host *h, const json_t *facts, char **reterr) _must_check_;
+/* A node to be added, this transaction's or a later one's: nothing of etcd is in use there. db_size in bytes. */
+int preflight_new(const Addition *a, const char *address, const json_t *facts, uint64_t db_size,
+                  char **reterr) _must_check_;
+/* The two clocks, at most a minute apart; `local` and `remote` are facts. */
+int preflight_clock(const char *address, const json_t *local, const json_t *remote, char **reterr) _must_check_;

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Page, step 6: member promote, the point of no return. etcd promotes a learner that is dead, and a cluster of one
+ * voter has then lost its quorum; so the learner is asked itself right before. With authentication on, only the leader
+ * promotes. */
+
+#include "basic/error.h"
+#include "cluster.h"
+#include "learner.h"
+#include "steps.h"
+
+#define PROMOTE_TIMEOUT (30 * USEC_PER_SEC)
+
+/* 1 the new node is a voter in the linearizable member list, 0 it is not. */
+static int happened(void *world, char **reterr) {
+        Addition *a = world;
+        _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
+        const EtcdMember *m;
+        int r;
+
+        r = cluster_members(a, &members, reterr);
+        if (r < 0)
+                return r;
+        m = etcd_members_find_id(members, addition_new_node(a)->member_id);
+        a->promoted = m && !m->learner;
+        return a->promoted;
+}
+
+static int promote_once(Addition *a, char **reterr) {
+        Host *leader;
+        int r;
+
+        r = learner_in_sync(a, reterr);
+        if (r <= 0)
+                return r < 0 ? r : -EAGAIN;
+        r = cluster_leader(a, &leader, reterr);
+        if (r < 0)
+                return r;
+        return etcd_member_promote(a->etcd, leader->client_url, addition_new_node(a)->member_id, ETCD_TIMEOUT, reterr);
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        uint64_t deadline = now_boot() + PROMOTE_TIMEOUT;
+
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = promote_once(a, &why);
+
+                if (r >= 0)
+                        return 0;
+                if (r == -ECANCELED)
+                        return r;
+                if (r != -EAGAIN && happened(a, NULL) > 0)
+                        return 0; /* only the reply was lost */
+                if (r != -EAGAIN || now_boot() >= deadline)
+                        return fail(reterr, r, "%s", error_text(why, r));
+                r = addition_sleep(a, POLL_INTERVAL);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static int prove(void *world, char **reterr) {
+        Addition *a = world;
+        Host *new = addition_new_node(a);
+        _cleanup_free_ char *key = format("dhetcd/probe/%s", a->txn);
+        int r;
+
+        if (!key)
+                return -ENOMEM;
+        r = happened(a, reterr);
+        if (r <= 0)
+                return r < 0 ? r : fail(reterr, -EUCLEAN, "%s is still no voter after its promotion", new->address);
+        r = cluster_wait_caught_up(a, new, a->config->step_timeout_usec, reterr);
+        if (r < 0)
+                return r;
+        r = etcd_is_learner_metric(a->etcd, new->client_url, ETCD_TIMEOUT, reterr);
+        if (r != 0)
+                return r < 0 ? r
+                             : fail(reterr, -EUCLEAN, "%s still says of itself that it is a learner", new->client_url);
+
+        r = etcd_put_and_read(a->etcd, new->client_url, key, a->txn, ETCD_TIMEOUT, reterr);
+        return r < 0 ? r : etcd_delete(a->etcd, new->client_url, key, ETCD_TIMEOUT, reterr);
+}
+
+const Step step_promote = {
+        .name = "promote",
+        .title = "Promoting the learner to a voting member",
+        .point_of_no_return = true,
+        .apply = apply,
+        .prove = prove,
+        .happened = happened,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The write-ahead log of one transaction: TXN-DIR/log.jsonl, one record a line, appended and fsynced before the call
+ * returns. Every record has "seq" (from 1, no gaps), "time" (CLOCK_REALTIME, microseconds), "type", and, last, "sum":
+ * the first 16 hexadecimal digits of the SHA-256 over the previous record's sum and this record's bytes, so that a
+ * record that is missing, doubled or changed is noticed. A damaged *last* record is what a crash leaves and is cut off
+ * when the log is opened for writing; damage before that is refused with -EBADMSG and what to do. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "basic/json-util.h"
+
+#define TXN_LOG_SIZE_MAX (4U * 1024U * 1024U)
+
+typedef struct TxnLog TxnLog;
+
+/* Opens DIR/log.jsonl, made when `create` (the directory must be there). One writer at a time: -EBUSY when another
+ * process has it open (an flock on it). */
+int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) _must_check_;
+TxnLog *txn_log_free(TxnLog *l);
+DEFINE_CLEANUP(TxnLog *, txn_log_free)
+
+/* Appends {seq, time, type, ...fields} durably; `fields` may be NULL and is borrowed. After a failed write the log
+ * takes no more records (-ESTALE): what is on disk is then unknown until it is opened again. */
+int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) _must_check_;
+
+/* All records so far, an array of objects without "sum"; borrowed. */
+const json_t *txn_log_records(const TxnLog *l);
+
+/* Reads without locking or changing anything; a torn last record is left out and *ret_torn (may be NULL) says so. */
+int txn_log_read(const char *dir, json_t **ret, bool *ret_torn, char **reterr) _must_check_;
+
+/* The state a log tells: what dhetcdd shows and what settling starts from. */
+typedef enum TxnState {
+        TXN_EMPTY,       /* no log, or nothing in it: nothing was done */
+        TXN_RUNNING,     /* open: an intent was written, no end; before the commit: goes back */
+        TXN_UNDOING,     /* open: rolling back */
+        TXN_FORWARD,     /* open: committed in etcd, must be finished */
+        TXN_COMMITTED,   /* ended */
+        TXN_ROLLED_BACK, /* ended */
+        TXN_REJECTED,    /* ended: preflight said no, nothing was changed */
+        TXN_STUCK,       /* ended until somebody helps */
+        _TXN_STATE_MAX,
+} TxnState;
+const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled-back", "stuck" */
+TxnState txn_state_of(const json_t *records);
+/* The sentence of the newest "failed" or "end" record; borrowed, NULL where none. */
+const char *txn_reason_of(const json_t *records);

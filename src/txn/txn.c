@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "txn.h"
+
+#include "basic/error.h"
+#include "basic/string-util.h"
+
+typedef enum Progress {
+        STEP_UNTOUCHED,
+        STEP_SKIPPED,
+        STEP_BEGUN, /* an intent, no done: whether it happened only the world knows */
+        STEP_DONE,
+        STEP_UNDONE,
+} Progress;
+
+struct Txn {
+        TxnLog *log;
+        const Step *const *steps;
+        size_t n_steps;
+        Progress *progress; /* of each step, as the log tells */
+        bool committed;
+        const TxnOps *ops;
+        TxnLimits limits;
+        void *world;
+};
+
+/* ---- what the log tells ---- */
+
+static void note_progress(Txn *t, const char *step, Progress p) {
+        for (size_t i = 0; i < t->n_steps; i++)
+                if (streq(t->steps[i]->name, step))
+                        t->progress[i] = p;
+}
+
+static void load_progress(Txn *t) {
+        static const struct {
+                const char *type;
+                Progress progress;
+        } table[] = {
+                { "intent", STEP_BEGUN },
+                { "done", STEP_DONE },
+                { "skipped", STEP_SKIPPED },
+                { "undone", STEP_UNDONE },
+        };
+        json_t *record;
+        size_t i;
+
+        json_array_foreach (txn_log_records(t->log), i, record) {
+                const char *type = json_get_string(record, "type");
+
+                if (streq(type, "commit"))
+                        t->committed = true;
+                for (size_t k = 0; k < ELEMENTSOF(table); k++)
+                        if (streq(type, table[k].type))
+                                note_progress(t, json_get_string(record, "step"), table[k].progress);
+        }
+}
+
+int txn_new(const char *dir, const Step *const *steps, size_t n, const TxnOps *ops, const TxnLimits *limits,
+            void *world, Txn **ret, char **reterr) {
+        _cleanup_(txn_freep) Txn *t = calloc(1, sizeof(Txn));
+        int r;
+
+        if (!t)
+                return -ENOMEM;
+        *t = (Txn){ .steps = steps, .n_steps = n, .ops = ops, .limits = *limits, .world = world };
+        t->progress = calloc(n, sizeof(Progress));
+        if (!t->progress)
+                return -ENOMEM;
+
+        r = txn_log_open(dir, /* create= */ true, &t->log, reterr);
+        if (r < 0)
+                return r;
+        load_progress(t);
+
+        *ret = TAKE_PTR(t);
+        return 0;
+}
+
+Txn *txn_free(Txn *t) {
+        if (!t)
+                return NULL;
+        txn_log_free(t->log);
+        free(t->progress);
+        free(t);
+        return NULL;
+}
+
+int txn_remember(Txn *t, const char *key, json_t *value, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss so}", "key", key, "value", value);
+
+        return fields ? txn_log_append(t->log, "note", fields, reterr) : -ENOMEM;
+}
+
+const json_t *txn_recall(const Txn *t, const char *key) {
+        const json_t *records = txn_log_records(t->log);
+
+        for (size_t i = json_array_size(records); i > 0; i--) {
+                json_t *record = json_array_get(records, i - 1);
+
+                if (streq(json_get_string(record, "type"), "note") && streq(json_get_string(record, "key"), key))
+                        return json_object_get(record, "value");
+        }
+
+        return NULL;
+}
+
+/* ---- writing and telling ---- */
+
+static void tell(Txn *t, TxnPhase phase, size_t i, int error, const char *why) {
+        t->ops->report(t->world, &(TxnReport){ .phase = phase,
+                                               .step = t->steps[i],
+                                               .index = (unsigned) i + 1,
+                                               .count = (unsigned) t->n_steps,
+                                               .error = error,
+                                               .why = why });
+}
+
+/* Appends a record about step i; `why` may be NULL. */
+static int record(Txn *t, const char *type, size_t i, int error, const char *why, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "step", t->steps[i]->name);
+
+        if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0) ||
+            (error < 0 && json_object_set_new(fields, "errno", json_integer(-error)) < 0))
+                return -ENOMEM;
+        return txn_log_append(t->log, type, fields, reterr);
+}
+
+/* Writes the end; returns the state. */
+static int end(Txn *t, TxnState state, const char *why, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "state", txn_state_to_string(state));
+        int r;
+
+        if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0))
+                return -ENOMEM;
+        r = txn_log_append(t->log, "end", fields, reterr);
+        if (r < 0)
+                return r;
+
+        t->ops->report(
+                t->world,
+                &(TxnReport){ .phase = TXN_PHASE_END, .count = (unsigned) t->n_steps, .state = state, .why = why });
+        return state;
+}
+
+/* ---- forward ---- */
+
+static int take_snapshot(Txn *t, size_t i, char **reterr) {
+        _cleanup_json_ json_t *fields = NULL;
+        json_t *digests = json_object();
+        int r;
+
+        fields = json_pack("{ss so}", "step", t->steps[i]->name, "digests", digests);
+        if (!fields)
+                return -ENOMEM;
+        r = t->ops->snapshot(t->world, t->steps[i], digests, reterr);
+        if (r < 0)
+                return r;
+        return txn_log_append(t->log, "snapshot", fields, reterr);
+}
+
+static int apply_step(Txn *t, size_t i, char **reterr) {
+        const Step *s = t->steps[i];
+        int r;
+
+        r = record(t, "intent", i, 0, NULL, reterr);
+        if (r < 0)
+                return r;
+        t->progress[i] = STEP_BEGUN;
+
+        if (s->changes != 0) {
+                r = take_snapshot(t, i, reterr);
+                if (r < 0)
+                        return r;
+        }
+        if (s->apply) {
+                r = s->apply(t->world, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return s->prove ? s->prove(t->world, reterr) : 0;
+}
+
+static int finish_step(Txn *t, size_t i, char **reterr) {
+        int r;
+
+        r = record(t, "done", i, 0, NULL, reterr);
+        if (r < 0)
+                return r;
+        t->progress[i] = STEP_DONE;
+
+        if (t->steps[i]->point_of_no_return) {
+                r = record(t, "commit", i, 0, NULL, reterr);
+                if (r < 0)
+                        return r;
+                t->committed = true;
+                t->ops->no_cancel(t->world);
+        }
+
+        tell(t, TXN_PHASE_DONE, i, 0, NULL);
+        return 0;
+}
+
+static int run_step(Txn *t, size_t i, char **reterr) {
+        const Step *s = t->steps[i];
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        tell(t, TXN_PHASE_INTENT, i, 0, NULL);
+
+        r = s->check ? s->check(t->world, &text) : 1;
+        if (r < 0)
+                return fail(reterr, r, "%s", error_text(text, r));
+        if (r == 0) {
+                r = record(t, "skipped", i, 0, text, reterr);
+                if (r < 0)
+                        return r;
+                t->progress[i] = STEP_SKIPPED;
+                tell(t, TXN_PHASE_SKIPPED, i, 0, text);
+                return 0;
+        }
+
+        r = apply_step(t, i, reterr);
+        return r < 0 ? r : finish_step(t, i, reterr);
+}
+
+/* ---- back ---- */
+
+/* One step; the failure of an undo is told and recorded, and never stops the others. */
+static int undo_step(Txn *t, size_t i, char **reterr) {
+        const Step *s = t->steps[i];
+        _cleanup_free_ char *why = NULL, *unlogged = NULL;
+        int r, k;
+
+        r = record(t, "undo", i, 0, NULL, reterr);
+        if (r < 0)
+                return r;
+        tell(t, TXN_PHASE_UNDO, i, 0, NULL);
+
+        r = s->undo ? s->undo(t->world, &why) : 0;
+        if (r >= 0) {
+                r = record(t, "undone", i, 0, NULL, reterr);
+                if (r < 0)
+                        return r;
+                t->progress[i] = STEP_UNDONE;
+                tell(t, TXN_PHASE_UNDONE, i, 0, NULL);
+                return 0;
+        }
+
+        k = record(t, "undo-failed", i, r, error_text(why, r), &unlogged);
+        tell(t, TXN_PHASE_UNDO_FAILED, i, r, k < 0 ? unlogged : error_text(why, r));
+        return fail(reterr, r, "%s: %s", s->name, error_text(why, r));
+}
+
+/* Newest first, past failures; the first failure is returned. */
+static int undo_pass(Txn *t, char **reterr) {
+        int result = 0;
+
+        for (size_t i = t->n_steps; i > 0; i--)
+                if (t->progress[i - 1] == STEP_BEGUN || t->progress[i - 1] == STEP_DONE)
+                        RET_GATHER(result, undo_step(t, i - 1, result < 0 ? NULL : reterr));
+        return result;
+}
+
+static int go_back(Txn *t, TxnState wanted, const char *why, char **reterr) {
+        uint64_t deadline = now_boot() + t->limits.settle_usec;
+        _cleanup_free_ char *undo_why = NULL, *text = NULL;
+        int r;
+
+        t->ops->no_cancel(t->world);
+        for (;;) {
+                r = undo_pass(t, &undo_why);
+                if (r >= 0)
+                        return end(t, wanted, why, reterr);
+                if (r == -ESTALE || now_boot() >= deadline)
+                        break;
+                t->ops->pause(t->world, t->limits.pause_usec);
+        }
+
+        text = format("%s; the undo is not complete: %s", why, error_text(undo_why, r));
+        return end(t, TXN_STUCK, text ?: why, reterr);
+}
+
+static int step_failed(Txn *t, size_t i, int error, const char *why, char **reterr) {
+        _cleanup_free_ char *text = format("%s: %s", t->steps[i]->name, error_text(why, error));
+        int r;
+
+        r = record(t, "failed", i, error, text, reterr);
+        if (r < 0)
+                return r;
+        tell(t, TXN_PHASE_FAILED, i, error, error_text(why, error));
+        return go_back(t, t->steps[i]->rejects ? TXN_REJECTED : TXN_ROLLED_BACK, text ?: t->steps[i]->name, reterr);
+}
+
+/* ---- after the commit ---- */
+
+static int go_forward(Txn *t, char **reterr) {
+        uint64_t deadline = now_boot() + t->limits.settle_usec;
+
+        t->ops->no_cancel(t->world);
+        for (size_t i = 0; i < t->n_steps; i++) {
+                while (t->progress[i] != STEP_DONE && t->progress[i] != STEP_SKIPPED) {
+                        _cleanup_free_ char *why = NULL, *text = NULL;
+                        int r = run_step(t, i, &why);
+
+                        if (r >= 0)
+                                break;
+                        if (r == -ESTALE)
+                                return fail(reterr, r, "%s", error_text(why, r));
+                        tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r));
+                        if (now_boot() >= deadline) {
+                                text = format("the node is a voter, but \"%s\" cannot be done: %s", t->steps[i]->title,
+                                              error_text(why, r));
+                                return end(t, TXN_STUCK, text, reterr);
+                        }
+                        t->ops->pause(t->world, t->limits.pause_usec);
+                }
+        }
+
+        return end(t, TXN_COMMITTED, NULL, reterr);
+}
+
+/* ---- the two entries ---- */
+
+/* Step i failed. Where it is the point of no return, and it happened all the same (a lost reply, a failed proof), the
+ * way is forward. 1: forward, 0: back, negative: nobody knows yet. */
+static int happened(Txn *t, size_t i, char **reterr) {
+        uint64_t deadline = now_boot() + t->limits.settle_usec;
+
+        if (!t->steps[i]->point_of_no_return || t->progress[i] != STEP_BEGUN)
+                return 0;
+
+        t->ops->no_cancel(t->world);
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = t->steps[i]->happened(t->world, &why);
+
+                if (r >= 0)
+                        return r;
+                tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r));
+                if (now_boot() >= deadline)
+                        return fail(reterr, r, "whether \"%s\" happened cannot be found out: %s", t->steps[i]->title,
+                                    error_text(why, r));
+                t->ops->pause(t->world, t->limits.pause_usec);
+        }
+}
+
+/* Whether only steps that ask nothing of any host were begun: then nothing was changed. */
+static bool nothing_asked(const Txn *t) {
+        for (size_t i = 0; i < t->n_steps; i++)
+                if (t->progress[i] != STEP_UNTOUCHED && !t->steps[i]->rejects)
+                        return false;
+        return true;
+}
+
+/* The end of a step that failed, or whose worker died in it. */
+static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) {
+        _cleanup_free_ char *unknown = NULL;
+        int r;
+
+        r = happened(t, i, &unknown);
+        if (r < 0)
+                return end(t, TXN_STUCK, unknown, reterr);
+        if (r == 0)
+                return step_failed(t, i, error, why, reterr);
+
+        r = finish_step(t, i, reterr);
+        return r < 0 ? r : go_forward(t, reterr);
+}
+
+int txn_run(Txn *t, char **reterr) {
+        if (json_array_size(txn_log_records(t->log)) > 0)
+                return fail(reterr, -EEXIST, "this transaction was begun before; it can only be settled");
+
+        for (size_t i = 0; i < t->n_steps; i++) {
+                _cleanup_free_ char *why = NULL;
+                int r;
+
+                if (t->committed)
+                        return go_forward(t, reterr);
+                r = run_step(t, i, &why);
+                if (r == -ESTALE)
+                        return fail(reterr, r, "%s", error_text(why, r));
+                if (r < 0)
+                        return resolve(t, i, r, why, reterr);
+        }
+
+        return end(t, TXN_COMMITTED, NULL, reterr);
+}
+
+int txn_settle(Txn *t, char **reterr) {
+        TxnState state = txn_state_of(txn_log_records(t->log));
+        const char *reason = txn_reason_of(txn_log_records(t->log));
+        _cleanup_free_ char *why = strdup(reason ?: "the worker ended before the transaction did");
+
+        if (!why)
+                return -ENOMEM;
+        if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED)
+                return state;
+        if (state == TXN_EMPTY)
+                return end(t, TXN_REJECTED, why, reterr);
+        if (t->committed)
+                return go_forward(t, reterr);
+
+        for (size_t i = t->n_steps; i > 0; i--)
+                if (t->steps[i - 1]->point_of_no_return && t->progress[i - 1] == STEP_BEGUN && state == TXN_RUNNING)
+                        return resolve(t, i - 1, -EOWNERDEAD, why, reterr);
+        return go_back(t, nothing_asked(t) ? TXN_REJECTED : TXN_ROLLED_BACK, why, reterr);
+}

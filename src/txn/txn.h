@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The transaction: runs a plan's steps in order with a log written ahead of every change, and, on any failure before
+ * the point of no return, undoes what was begun, newest first. It knows no host, no etcd and no bus: what a step does
+ * is the step's, and what surrounds it (snapshots, the journal, waiting) is asked of TxnOps.
+ *
+ *   intent (fsync) → snapshot → apply → prove → done (fsync)      … commit (fsync) after the point of no return
+ *   failed → for each step with an intent, newest first: undo (fsync) → undo() → undone (fsync) → end
+ *
+ * A process may die at any of these points; txn_settle() of another process goes on from the log. */
+
+#include "step.h"
+#include "txn-log.h"
+
+typedef struct Txn Txn;
+
+typedef enum TxnPhase {
+        TXN_PHASE_INTENT,
+        TXN_PHASE_DONE,
+        TXN_PHASE_SKIPPED,
+        TXN_PHASE_FAILED,
+        TXN_PHASE_UNDO,
+        TXN_PHASE_UNDONE,
+        TXN_PHASE_UNDO_FAILED,
+        TXN_PHASE_RETRY,
+        TXN_PHASE_END, /* step is NULL, state tells which */
+} TxnPhase;
+
+typedef struct TxnReport {
+        TxnPhase phase;
+        const Step *step;
+        unsigned index, count; /* index from 1 */
+        TxnState state;        /* with TXN_PHASE_END */
+        int error;             /* 0 or negative errno */
+        const char *why;       /* NULL or a sentence */
+} TxnReport;
+
+typedef struct TxnOps {
+        /* Snapshots every host that `step` changes; adds "HOST": "digest" pairs to `digests`. Idempotent. */
+        int (*snapshot)(void *world, const Step *step, json_t *digests, char **reterr);
+        /* From now on nothing may be canceled: the transaction goes back, or forward after its commit. */
+        void (*no_cancel)(void *world);
+        /* Tells people: journal, status. Never fails. */
+        void (*report)(void *world, const TxnReport *report);
+        /* Waits before an undo or a forward step is tried again. */
+        void (*pause)(void *world, uint64_t usec);
+} TxnOps;
+
+typedef struct TxnLimits {
+        uint64_t settle_usec; /* how long undo, or forward steps, are tried again before the transaction is stuck */
+        uint64_t pause_usec;  /* between two tries */
+} TxnLimits;
+
+/* `steps` (n of them) and `ops` are borrowed and must outlive the transaction. */
+int txn_new(const char *dir, const Step *const *steps, size_t n, const TxnOps *ops, const TxnLimits *limits,
+            void *world, Txn **ret, char **reterr) _must_check_;
+Txn *txn_free(Txn *t);
+DEFINE_CLEANUP(Txn *, txn_free)
+
+/* Runs the plan from its beginning: the log must be empty (-EEXIST: settle it instead). Returns the state it ended in
+ * (TXN_COMMITTED, TXN_ROLLED_BACK, TXN_REJECTED, TXN_STUCK), or a negative errno where even the log could not be
+ * written: the transaction is then open and must be settled. */
+int txn_run(Txn *t, char **reterr) _must_check_;
+
+/* Brings a transaction whose worker is gone, or that is stuck, to an end: back before its commit, forward after it.
+ * Where it has ended nothing is done. Returns as txn_run(). */
+int txn_settle(Txn *t, char **reterr) _must_check_;
+
+/* What a step must know again after a crash: a durable record in the log. `value` is stolen, also on failure. The
+ * newest value of a key is recalled, borrowed; NULL where none. */
+int txn_remember(Txn *t, const char *key, json_t *value, char **reterr) _must_check_;
+const json_t *txn_recall(const Txn *t, const char *key);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd-worker: drives one transaction. "run" is the main process of dhetcd-txn-ID.service, "settle" its
+ * ExecStopPost=: PID 1 itself starts the rollback when the first dies of anything. SIGTERM means: put everything back,
+ * then end.
+ *
+ * Exit status: 0 committed, 1 rejected or not begun, 10 rolled back, 11 stuck. */
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+
+#include "basic/error.h"
+#include "steps/addition.h"
+#include "steps/steps.h"
+
+enum {
+        EXIT_COMMITTED = 0,
+        EXIT_REJECTED = 1,
+        EXIT_USAGE = 2,
+        EXIT_ROLLED_BACK = 10,
+        EXIT_STUCK = 11,
+};
+
+static const TxnLimits limits = {
+        .settle_usec = 5 * 60 * USEC_PER_SEC,
+        .pause_usec = 5 * USEC_PER_SEC,
+};
+
+static int exit_status(int state) {
+        switch (state) {
+        case TXN_COMMITTED:
+                return EXIT_COMMITTED;
+        case TXN_REJECTED:
+                return EXIT_REJECTED;
+        case TXN_ROLLED_BACK:
+                return EXIT_ROLLED_BACK;
+        default:
+                return EXIT_STUCK;
+        }
+}
+
+static int run(Addition *a, char **reterr) {
+        addition_event(a, EVENT_TXN_STARTED, LOG_NOTICE, NULL, "Adding node %s to the etcd cluster (job %s).",
+                       a->nodes[a->index], a->job);
+        return txn_run(a->transaction, reterr);
+}
+
+/* What the dead worker knew: the plan, and what its log says. */
+static int recall(Addition *a, char **reterr) {
+        const json_t *member_id = txn_recall(a->transaction, "member-id");
+        int r;
+
+        r = addition_load_plan(a, reterr);
+        if (r < 0)
+                return r;
+        if (json_is_integer(member_id))
+                addition_new_node(a)->member_id = (uint64_t) json_integer_value(member_id);
+        return addition_open_etcd(a, reterr);
+}
+
+static int settle(Addition *a, char **reterr) {
+        _cleanup_json_ json_t *records = NULL;
+        TxnState state;
+        int r;
+
+        r = txn_log_read(a->dir, &records, NULL, reterr);
+        if (r < 0)
+                return r;
+        state = txn_state_of(records);
+        if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED)
+                return state;
+
+        addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the addition of node %s, which was left %s.",
+                       a->nodes[a->index], txn_state_to_string(state));
+        a->promoted = state == TXN_FORWARD;
+        r = recall(a, reterr);
+        if (r < 0 && r != -ENOENT) /* without a plan nothing was begun but the preflight */
+                return r;
+        return txn_settle(a->transaction, reterr);
+}
+
+/* A descriptor that becomes, and stays, readable at SIGTERM or SIGINT. */
+static int open_cancel_fd(void) {
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char *argv[]) {
+        _cleanup_close_ int cancel_fd = -EBADF;
+        _cleanup_(addition_freep) Addition *a = NULL;
+        _cleanup_free_ char *why = NULL;
+        bool settling;
+        int r;
+
+        if (argc != 3 || !(streq(argv[1], "run") || streq(argv[1], "settle"))) {
+                fprintf(stderr, "Usage: dhetcd-worker run|settle TRANSACTION\nStarted by dhetcdd; see dhetcdd(8).\n");
+                return EXIT_USAGE;
+        }
+        settling = streq(argv[1], "settle");
+
+        cancel_fd = open_cancel_fd();
+        r = addition_load(argv[2], settling ? -1 : cancel_fd, &a, &why);
+        if (r >= 0)
+                r = txn_new(a->dir, plan_add, plan_add_size, &addition_ops, &limits, a, &a->transaction, &why);
+        if (r >= 0) {
+                (void) sd_notify(0, "READY=1");
+                r = settling ? settle(a, &why) : run(a, &why);
+        }
+        if (r < 0) {
+                EventContext context = { .txn = argv[2], .job = a ? a->job : NULL, .error = r };
+
+                log_event(EVENT_TXN_STUCK, LOG_CRIT, &context, "Transaction %s cannot be %s: %s", argv[2],
+                          settling ? "settled" : "run", error_text(why, r));
+                return EXIT_STUCK;
+        }
+        return exit_status(r);
+}

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a rollback must bring back, byte for byte: a host's etcd configuration as JSON."""
+
+import hashlib
+import json
+import os
+import stat
+
+TREES = ("/etc/etcd/dh", "/etc/sysconfig/deephaven/etcd")
+UNIT_DIR = "/etc/systemd/system"
+DATA = "/var/lib/etcd/dh"
+
+
+def take(host):
+    found = {}
+    for tree in TREES:
+        walk(host.path(tree), tree, found)
+    for name in unit_files(host.path(UNIT_DIR)):
+        walk(host.path(UNIT_DIR) / name, f"{UNIT_DIR}/{name}", found)
+    data = host.path(DATA)
+    entries = {p.name: entry(p, content=False) for p in sorted(data.iterdir())} \
+        if data.is_dir() else None
+    for each in (entries or {}).values():
+        each.pop("mtime_ns")  # etcd writes there
+    result = {"host": host.name, "files": dict(sorted(found.items())), "data": entries,
+              "unit": unit(host)}
+    result["sha256"] = digest(result)
+    return result
+
+
+def unit_files(units):
+    """dh-etcd's unit, its drop-ins, and the links that enable it, absolute ones included."""
+    if not units.is_dir():
+        return []
+    names = sorted(os.listdir(units))
+    wants = [f"{n}/dh-etcd.service" for n in names if n.endswith((".wants", ".requires"))]
+    return [n for n in names if n.startswith("dh-etcd.service")] + wants
+
+
+def digest(result):
+    facts = {k: v for k, v in result.items() if k != "sha256"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def walk(path, name, found):
+    if not os.path.lexists(path):
+        return
+    one = entry(path)
+    if one is None:
+        return
+    found[name] = one
+    if one["type"] == "directory":
+        for child in sorted(os.listdir(path)):
+            walk(path / child, f"{name}/{child}", found)
+
+
+def entry(path, content=True):
+    """One path's facts; None for what an overlay's own layer marks as deleted."""
+    st = os.lstat(path)
+    if stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
+        return None
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link",
+             stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "char device",
+             stat.S_IFBLK: "block device"}
+    kind = kinds[stat.S_IFMT(st.st_mode)]
+    one = {"type": kind, "mode": f"{stat.S_IMODE(st.st_mode):04o}", "uid": st.st_uid,
+           "gid": st.st_gid, "mtime_ns": st.st_mtime_ns}
+    if kind == "file" and content:
+        one["size"] = st.st_size
+        with open(path, "rb") as f:
+            one["sha256"] = hashlib.file_digest(f, "sha256").hexdigest()
+    if kind == "link":
+        one["target"] = os.readlink(path)
+    attributes = {n: os.getxattr(path, n, follow_symlinks=False).hex()
+                  for n in sorted(os.listxattr(path, follow_symlinks=False))
+                  if not n.startswith("trusted.overlay.")}
+    if attributes:
+        one["xattrs"] = attributes
+    return one
+
+
+def unit(host):
+    """Load, active and enabled state of dh-etcd; None while the host is off."""
+    if not host.init_pid():
+        return None
+    done = host.exec(["systemctl", "show", "dh-etcd.service", "--property=LoadState,ActiveState,"
+                      "SubState,UnitFileState,NeedDaemonReload"])
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def diff(a, b, prefix=""):
+    """One line for each difference, as text."""
+    lines = []
+    for key in sorted({*a, *b}):
+        if key == "sha256" and not prefix:
+            continue
+        name = f"{prefix}{key}"
+        if key not in b:
+            lines.append(f"- {name}: {brief(a[key])}")
+        elif key not in a:
+            lines.append(f"+ {name}: {brief(b[key])}")
+        elif isinstance(a[key], dict) and isinstance(b[key], dict):
+            lines += diff(a[key], b[key], f"{name} ")
+        elif a[key] != b[key]:
+            lines.append(f"! {name}: {brief(a[key])} → {brief(b[key])}")
+    return lines
+
+
+def brief(value):
+    return value.get("type", json.dumps(value)) if isinstance(value, dict) else json.dumps(value)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the integration tests of dhetcd share."""
+
+import json
+import pathlib
+import sys
+import threading
+import time
+import unittest
+
+LAB = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(LAB))
+
+from dhlab import Lab, fingerprint, run  # noqa: E402  pylint: disable=wrong-import-position
+
+CONF = "/etc/dhetcd/dhetcd.conf.d/50-test.conf"
+COMMITTED, REJECTED, USAGE, ROLLED_BACK, STUCK, BUSY = 0, 1, 2, 10, 11, 75
+
+
+def address(number):
+    return f"10.128.1.{148 + number}"
+
+
+def states(lab):
+    """Every host's fingerprint. What was moved aside may stay: it is data, and data is never deleted."""
+    found = {h.name: lab.fingerprint(h.name) for h in lab.hosts}
+    for one in found.values():
+        one["data"] = {n: e for n, e in (one["data"] or {}).items() if ".dhetcd-" not in n}
+        one.pop("sha256")
+    return found
+
+
+def members(lab):
+    """The member list as a set of comparable entries."""
+    return {(m["ID"], m.get("name", ""), tuple(m["peerURLs"]), m.get("isLearner", False))
+            for m in lab.members()["members"]}
+
+
+class When(threading.Thread):
+    """Does something as soon as the journal of dh1 tells of a step's phase; join() raises what it raised."""
+
+    def __init__(self, lab, step, phase, action, timeout=120):
+        super().__init__(daemon=True)
+        self.lab, self.matches, self.action = lab, [f"DHETCD_STEP={step}", f"DHETCD_PHASE={phase}"], action
+        self.deadline, self.error = time.monotonic() + timeout, None
+        self.since = f"@{time.time():.6f}"
+        self.start()
+
+    def told(self):
+        return self.lab.exec("dh1", ["journalctl", "--no-pager", "-q", "-n", "1", "--since", self.since, "-o", "cat",
+                                     *self.matches]).stdout
+
+    def run(self):
+        try:
+            while not self.told():
+                if time.monotonic() > self.deadline:
+                    raise TimeoutError(f"the journal never told of {self.matches}")
+                time.sleep(0.05)
+            self.action()
+        except Exception as e:  # pylint: disable=broad-exception-caught
+            self.error = e
+
+    def done(self):
+        self.join(30)
+        if self.error:
+            raise self.error
+
+
+class LabCase(unittest.TestCase):
+    """One lab for all tests of a class: `lab_options` says which."""
+
+    lab_options = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(name=cls.__name__.lower(), replace=True, **cls.lab_options)
+        cls.lab.up()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.down()
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            self.show_journal()
+        return result
+
+    def show_journal(self):
+        for host in self.lab.hosts:
+            if host.init_pid():
+                print(f"---- {host.name}: the last lines of dhetcd", file=sys.stderr)
+                print(self.lab.exec(host.name, ["journalctl", "--no-pager", "-n", "40", "-o", "short",
+                                                "_COMM=dhetcd-worker", "+", "_COMM=dhetcdd", "+", "_COMM=dhetcd"],
+                                    check=False).stdout, file=sys.stderr)
+
+    # -- doing ------------------------------------------------------------------------------
+    def dhetcd(self, *argv, host="dh1", timeout=180):
+        return self.lab.exec(host, ["dhetcd", *argv], check=False, timeout=timeout)
+
+    def add(self, *nodes, expect=COMMITTED, options=(), host="dh1", timeout=180):
+        """dhetcd add; its output must end with the expected exit status."""
+        done = self.dhetcd("add", *options, *nodes, host=host, timeout=timeout)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def newest_job(self, host="dh1"):
+        jobs = sorted((json.loads(line) for line in self.job_files(host)), key=lambda j: j["queued_usec"])
+        self.assertTrue(jobs, "no job is on disk")
+        return jobs[-1]
+
+    def job_files(self, host):
+        root = self.lab.host(host).path("/var/lib/dhetcd/jobs")
+        return [p.read_text() for p in root.glob("*/job.json")]
+
+    def job(self, name, host="dh1"):
+        return next(j for j in map(json.loads, self.job_files(host)) if j["job"] == name)
+
+    def wait(self, what, condition, timeout=120):
+        return run.wait_until(what, condition, timeout)
+
+    def has_learner(self):
+        return any(m.get("isLearner") for m in self.lab.members()["members"])
+
+    def journal(self, job, host="dh1"):
+        lines = self.lab.exec(host, ["journalctl", "--no-pager", "-o", "json", f"DHETCD_JOB={job}"]).stdout
+        return [json.loads(line) for line in lines.splitlines()]
+
+    # -- proving ----------------------------------------------------------------------------
+    def assert_voters(self, count):
+        found = self.lab.members()["members"]
+        self.assertEqual(len(found), count, found)
+        for m in found:
+            self.assertFalse(m.get("isLearner", False), m)
+            self.assertTrue(m.get("name"), m)
+        self.lab.wait_healthy(count)
+
+    def assert_configs(self, count):
+        """Every member's config.yaml lists all members, state new."""
+        expected = ",".join(f"etcd-{n}=https://{address(n)}:2380" for n in range(1, count + 1))
+        for n in range(1, count + 1):
+            text = self.lab.read(f"dh{n}", "/etc/etcd/dh/latest/config.yaml")
+            self.assertIn(f"initial-cluster: {expected}\n", text)
+            self.assertIn("initial-cluster-state: new\n", text)
+
+    def assert_nothing_left(self):
+        """No lock, unit, ssh process or temporary file."""
+        for host in self.lab.hosts:
+            units = self.lab.exec(host.name, ["systemctl", "list-units", "--plain", "--no-legend", "--all",
+                                              "dhetcd-txn-*", "dhetcd-exec-*"]).stdout
+            self.assertEqual(units.strip(), "", host.name)
+            failed = self.lab.exec(host.name, ["systemctl", "--failed", "--plain", "--no-legend"]).stdout
+            self.assertEqual([f for f in failed.splitlines() if "dhetcd-add@" not in f], [], host.name)
+            self.assertFalse((host.path("/var/lib/dhetcd/host") / "lock.json").exists(), host.name)
+            ssh = self.lab.exec(host.name, ["pgrep", "-x", "ssh"], check=False).stdout
+            self.assertEqual(ssh, "", host.name)
+            for tree in ("/etc/etcd", "/etc/sysconfig/deephaven", "/etc/systemd/system"):
+                left = [str(p) for p in host.path(tree).rglob("*dhetcd-*")
+                        if "dhetcd-recover" not in p.name] if host.path(tree).exists() else []
+                self.assertEqual(left, [], host.name)
+
+    def assert_unchanged(self, before, list_before):
+        self.assertEqual(members(self.lab), list_before)
+        now = states(self.lab)
+        for name, state in before.items():
+            self.assertEqual(fingerprint.diff(state, now[name]), [], name)
+        self.assert_nothing_left()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The main job: a cluster grows, and a client that writes all the time loses nothing."""
+
+import unittest
+
+from support import BUSY, LabCase, address
+
+
+class GrowOneByOne(LabCase):
+    """1 → 2 → 3 by systemctl, with a new CA: the front door of the product."""
+
+    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
+
+    def test_grow(self):
+        with self.lab.writer() as writer:
+            for n in (2, 3):
+                with self.subTest(node=n):
+                    self.lab.exec("dh1", ["systemctl", "start", f"dhetcd-add@{address(n)}"], timeout=180)
+                    self.assert_voters(n)
+                    self.assert_configs(n)
+                    self.assert_nothing_left()
+                    self.check_journal(n)
+        stats = writer.check(expect_writes=100)
+        print(f"\n1 → 3 node by node, new CA: {stats}")
+
+    def check_journal(self, n):
+        job = self.newest_job()
+        self.assertEqual(job["state"], "committed")
+        self.assertEqual(job["nodes"], [address(n)])
+        entries = self.journal(job["job"])
+        steps = [e["DHETCD_STEP"] for e in entries
+                 if e.get("DHETCD_PHASE") in ("done", "skipped") and "MESSAGE_ID" in e
+                 and "DHETCD_STEP_COUNT" in e]
+        for step in ("preflight", "lock", "backup", "merge", "deploy", "narrow", "restart", "add-learner",
+                     "start", "sync", "promote", "finish", "verify", "unlock"):
+            self.assertIn(step, steps)
+        # What the vendor's script printed on the new host is told here too, with that host's name.
+        relayed = [e for e in entries if e.get("DHETCD_HOST") == address(n) and "dh-etcd" in str(e["MESSAGE"])]
+        self.assertTrue(relayed)
+        # And the new host's own journal has its part under the same job.
+        self.assertTrue(self.journal(job["job"], host=f"dh{n}"))
+        # No password is in any of it.
+        secret = self.lab.read("dh1", "/etc/sysconfig/deephaven/etcd/client/root/password").strip()
+        for host in ("dh1", f"dh{n}"):
+            self.assertNotIn(secret, self.lab.journal(host, "-o", "export"))
+
+
+class GrowAsOneJob(LabCase):
+    """1 → 3 as one job, same CA and passwords: no member is restarted; then 3 → 5."""
+
+    lab_options = {"hosts": 5, "members": 1, "switches": {"ca": "same", "latest": "absolute", "id_length": 8}}
+
+    def invocation(self, host):
+        return self.lab.exec(host, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout.strip()
+
+    def test_grow(self):
+        before = self.invocation("dh1")
+        with self.lab.writer() as writer:
+            output = self.add(address(2), address(3))
+            self.assertIn("[1/16] preflight", output)
+            self.assert_voters(3)
+            self.assert_configs(3)
+            self.assertEqual(self.invocation("dh1"), before, "a member was restarted that needed none")
+        print(f"\n1 → 3 as one job, same CA: {writer.check(expect_writes=100)}")
+
+        with self.lab.writer() as writer:
+            self.add(address(4), address(5))
+            self.assert_voters(5)
+            self.assert_configs(5)
+            self.assert_nothing_left()
+        print(f"3 → 5 as one job, same CA: {writer.check(expect_writes=100)}")
+
+
+class GrowToTheLetter(LabCase):
+    """restart=always is the vendor's page to the letter: every member is restarted, the leader last. Client certificates."""
+
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new", "client_auth": "cert"}}
+
+    def test_grow(self):
+        before = {h: self.lab.exec(h, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout
+                  for h in ("dh1", "dh2", "dh3")}
+        with self.lab.writer() as writer:
+            output = self.add(address(4), options=["--restart=always"])
+            self.assertIn("even number", output)
+            self.assert_voters(4)
+            self.assert_configs(4)
+        for h, invocation in before.items():
+            self.assertNotEqual(self.lab.exec(h, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout,
+                                invocation, h)
+        print(f"\n3 → 4 to the letter, new CA, client certificates: {writer.check(expect_writes=100)}")
+
+
+class Queue(LabCase):
+    """A second job waits its turn, or is refused; stop rolls back; status shows the step."""
+
+    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
+
+    def test_queue(self):
+        self.lab.break_script("dh1", "config_generator", "hang")
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
+        status = self.wait_status(address(2), "generate")
+        self.assertIn("Step 4/16", status)
+
+        refused = self.dhetcd("add", "--no-wait", address(3))
+        self.assertEqual(refused.returncode, BUSY, refused.stdout + refused.stderr)
+        first = self.newest_job()
+        self.assertIn(first["job"], refused.stderr)
+
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(3)}"])
+        self.assertIn(first["job"], self.wait_status(address(3), "waiting"))
+
+        # Stopping the first puts everything back, and then the second has its turn.
+        self.lab.mend("dh1", "config_generator")
+        self.lab.exec("dh1", ["systemctl", "stop", f"dhetcd-add@{address(2)}"], timeout=120)
+        self.assertEqual(self.job(first["job"])["state"], "rolled-back")
+        self.wait_unit_gone(address(3))
+        self.assert_voters(2)
+        self.assertEqual(self.newest_job()["state"], "committed")
+
+    def wait_status(self, node, word):
+        return self.wait(f"the status of {node} says '{word}'", lambda: self.status_with(node, word), 60)
+
+    def status_with(self, node, word):
+        text = self.lab.exec("dh1", ["systemctl", "status", "--no-pager", f"dhetcd-add@{node}"], check=False).stdout
+        return text if f"{word}" in text.split("Status:", 1)[-1].split("\n")[0] else None
+
+    def wait_unit_gone(self, node):
+        self.wait("the second job has ended", lambda: self.lab.exec(
+            "dh1", ["systemctl", "is-active", f"dhetcd-add@{node}"], check=False).stdout.strip()
+            in ("inactive", "failed"))
+
+
+if __name__ == "__main__":
+    unittest.main()

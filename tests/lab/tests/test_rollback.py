@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A fault in each step before the promotion: afterwards everything is, byte for byte, what it was."""
+
+import unittest
+
+from support import CONF, REJECTED, ROLLED_BACK, LabCase, When, address, members, states
+
+NEW = "dh4"
+
+
+class Faults:
+    """Run with both kinds of CA: the undo differs."""
+
+    def check_undone(self, step, inject, mend, expect=ROLLED_BACK, options=(), says=()):
+        before, list_before = states(self.lab), members(self.lab)
+        with self.lab.writer() as writer:
+            try:
+                inject()
+                output = self.add(address(4), expect=expect, options=options)
+            finally:
+                mend()
+        self.assertIn(f"{step}: ", output)
+        for word in says:
+            self.assertIn(word, output)
+        job = self.newest_job()
+        self.assertTrue(job["text"], job)
+        failed = [e for e in self.journal(job["job"]) if e.get("DHETCD_PHASE") == "failed"]
+        self.assertEqual([e["DHETCD_STEP"] for e in failed], [step])
+        self.assert_unchanged(before, list_before)
+        writer.check(expect_writes=20)
+
+    def script(self, step, host, script, mode, **kwargs):
+        self.check_undone(step, lambda: self.lab.break_script(host, script, mode),
+                          lambda: self.lab.mend(host, script), **kwargs)
+
+    # Step 2: another job holds a host.
+    def test_02_lock_held(self):
+        call = ["busctl", "call", "org.dhetcd1", "/org/dhetcd1", "org.dhetcd1.Host"]
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.exec("dh3", [*call, "Lock", "ss", "0badcafe-1", "10.128.1.77"])
+        try:
+            output = self.add(address(4), expect=REJECTED, options=["--no-wait"])
+        finally:
+            self.lab.exec("dh3", [*call, "Unlock", "s", "0badcafe-1"])
+        self.assertIn("0badcafe", output)
+        self.assertIn("10.128.1.77", output)
+        self.assert_unchanged(before, list_before)
+
+    # Step 3: no room for etcd's snapshot.
+    def test_03_backup_disk_full(self):
+        jobs = "/var/lib/dhetcd/jobs"
+
+        def fill():
+            self.lab.exec("dh1", ["mkdir", "-p", jobs])
+            self.lab.exec("dh1", ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", jobs])
+            self.lab.exec("dh1", ["systemctl", "stop", "dhetcdd"])
+
+        def empty():
+            self.lab.exec("dh1", ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec("dh1", ["umount", "-l", jobs])
+        before, list_before = states(self.lab), members(self.lab)
+        fill()
+        try:
+            output = self.add(address(4), expect=ROLLED_BACK)
+        finally:
+            empty()
+        self.assertIn("backup: ", output)
+        self.assertIn("No space left", output)
+        self.assert_unchanged(before, list_before)
+
+    # Step 4
+    def test_04_generate_fails(self):
+        self.script("generate", "dh1", "config_generator", "fail", says=["the vendor's script"])
+
+    def test_04_generate_half_and_says_nothing(self):
+        self.script("generate", "dh1", "config_generator", "half", says=["ended without an error"])
+
+    def test_04_generate_hangs(self):
+        self.lab.write("dh1", CONF, "[job]\nStepTimeoutSec=5\n")
+        try:
+            self.script("generate", "dh1", "config_generator", "hang", says=["timeout"])
+        finally:
+            self.lab.exec("dh1", ["rm", CONF])
+
+    # Step 5: a password of the cluster that cannot be read, because a directory is in its place.
+    def test_05_merge_password_unreadable(self):
+        path = "/etc/sysconfig/deephaven/etcd/client/schema/password"
+        self.lab.exec("dh1", ["mv", path, "/root/saved-password"])
+        self.lab.exec("dh1", ["mkdir", path])
+        try:
+            self.check_undone("merge", lambda: None, lambda: None)
+        finally:
+            self.lab.exec("dh1", ["rmdir", path])
+            self.lab.exec("dh1", ["mv", "/root/saved-password", path])
+
+    # Step 6
+    def test_06_deploy_server_fails_on_new(self):
+        self.script("deploy", NEW, "config_packager.unpackage-server", "half-fail")
+
+    def test_06_deploy_server_half_on_member(self):
+        self.script("deploy", "dh3", "config_packager.unpackage-server", "half")
+
+    def test_06_deploy_client_fails_on_member(self):
+        self.script("deploy", "dh2", "config_packager.unpackage-client", "fail")
+
+    def test_06_deploy_says_nothing_and_does_nothing(self):
+        self.script("deploy", NEW, "config_packager.unpackage-server", "stderr")
+
+    # Step 7: the new host is off the network just then, and back while the undo waits for it.
+    def test_07_narrow_host_unreachable(self):
+        events = []
+
+        def inject():
+            events.append(When(self.lab, "narrow", "intent", lambda: self.lab.cut_link(NEW)))
+            events.append(When(self.lab, "narrow", "undo", lambda: self.lab.mend_link(NEW)))
+        self.check_undone("narrow", inject, lambda: [e.done() for e in events])
+
+    # Step 8: a member does not start again.
+    def test_08_restart_fails(self):
+        drop_in = "/run/systemd/system/dh-etcd.service.d/50-broken.conf"
+
+        def break_start():
+            self.lab.write("dh3", drop_in, "[Service]\nExecStartPre=/bin/false\nRestart=no\n")
+            self.lab.exec("dh3", ["systemctl", "daemon-reload"])
+
+        def mend():
+            self.lab.exec("dh3", ["rm", "-r", "/run/systemd/system/dh-etcd.service.d"])
+            self.lab.exec("dh3", ["systemctl", "daemon-reload"])
+        events = []
+
+        def inject():
+            events.append(When(self.lab, "restart", "intent", break_start))
+            events.append(When(self.lab, "restart", "failed", mend))
+        self.check_undone("restart", inject, lambda: [e.done() for e in events], options=["--restart=always"])
+
+    # Step 9: somebody else adds a learner meanwhile; etcd takes one at a time.
+    def test_09_add_learner_refused(self):
+        events = []
+
+        def remove():
+            learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
+            self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
+
+        def inject():
+            events.append(When(self.lab, "deploy", "intent", lambda: self.lab.etcdctl(
+                "dh1", "member", "add", "etcd-9", "--learner", "--peer-urls=https://10.128.1.90:2380")))
+            events.append(When(self.lab, "add-learner", "failed", remove))
+        self.check_undone("add-learner", inject, lambda: [e.done() for e in events])
+
+    # Step 10
+    def test_10_start_fails(self):
+        self.script("start", NEW, "enable_dh_etcd_systemd", "fail")
+
+    def test_10_start_says_nothing_and_does_nothing(self):
+        self.script("start", NEW, "enable_dh_etcd_systemd", "stderr")
+
+    def test_10_start_half(self):
+        self.script("start", NEW, "enable_dh_etcd_systemd", "half")
+
+    # Step 11: a learner that never gets the data: as soon as it has started nothing of the peers' traffic reaches it.
+    def test_11_never_in_sync(self):
+        self.lab.write("dh1", CONF, "[job]\nSyncTimeoutSec=6\n")
+        cut = ("table inet cut { chain in { type filter hook input priority 0; tcp dport 2380 drop; "
+               "tcp sport 2380 drop; } }")
+        events = []
+
+        def inject():
+            events.append(When(self.lab, "sync", "intent",
+                               lambda: self.lab.exec(NEW, ["nft", "-f", "-"], input=cut)))
+
+        def mend():
+            self.lab.exec(NEW, ["nft", "delete", "table", "inet", "cut"], check=False)
+            self.lab.exec("dh1", ["rm", CONF])
+        self.check_undone("sync", inject, mend)
+
+    # Cancelled by the operator in the middle.
+    def test_12_stop_in_the_middle(self):
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
+        unit = f"dhetcd-add@{address(4)}"
+        try:
+            self.lab.exec("dh1", ["systemctl", "start", "--no-block", unit])
+            self.wait("the learner is added", self.has_learner)
+            self.lab.exec("dh1", ["systemctl", "stop", unit], timeout=180)
+        finally:
+            self.lab.mend(NEW)
+        self.assertEqual(self.newest_job()["state"], "rolled-back")
+        self.assert_unchanged(before, list_before)
+
+    # The worker is killed: PID 1 itself starts the rollback.
+    def test_13_worker_killed(self):
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
+        unit = f"dhetcd-add@{address(4)}"
+        try:
+            self.lab.exec("dh1", ["systemctl", "start", "--no-block", unit])
+            self.wait("the learner is added", self.has_learner)
+            self.lab.mend(NEW)
+            self.lab.exec("dh1", ["pkill", "-KILL", "-x", "dhetcd-worker"])
+            self.wait("the job has ended", lambda: self.newest_job()["state"] != "running")
+        finally:
+            self.lab.mend(NEW)
+        self.assertEqual(self.newest_job()["state"], "rolled-back")
+        self.assert_unchanged(before, list_before)
+
+
+class RollbackNewCA(Faults, LabCase):
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new"}}
+
+
+class RollbackSameCA(Faults, LabCase):
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "test-util.h"
+
+#include "basic/fs.h"
+#include "basic/string-util.h"
+#include "txn/txn-log.h"
+
+static char dir[] = "/tmp/test-txn-log-XXXXXX";
+
+static int make_dir(void **state) {
+        strcpy(dir + strlen(dir) - 6, "XXXXXX");
+        return mkdtemp(dir) ? 0 : -1;
+}
+
+static int drop_dir(void **state) {
+        return remove_tree(dir);
+}
+
+static char *log_file(void) {
+        return format("%s/log.jsonl", dir);
+}
+
+/* A log of three records, and its text. */
+static char *write_log(size_t *ret_size) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "step", "lock");
+        _cleanup_free_ char *path = log_file();
+        char *text;
+
+        assert_int_equal(txn_log_open(dir, true, &l, NULL), 0);
+        assert_int_equal(txn_log_append(l, "intent", fields, NULL), 0);
+        assert_int_equal(txn_log_append(l, "done", fields, NULL), 0);
+        assert_int_equal(txn_log_append(l, "failed", NULL, NULL), 0);
+        assert_int_equal(json_array_size(txn_log_records(l)), 3);
+        assert_int_equal(read_file(path, TXN_LOG_SIZE_MAX, false, &text, ret_size), 0);
+        return text;
+}
+
+static void put_log(const char *text, size_t size) {
+        _cleanup_free_ char *path = log_file();
+
+        assert_int_equal(write_file_durable(path, text, size, 0600, (uid_t) -1, (gid_t) -1), 0);
+}
+
+static void test_round_trip(void **state) {
+        _cleanup_json_ json_t *records = NULL;
+        size_t size;
+        _cleanup_free_ char *text = write_log(&size);
+        bool torn = true;
+
+        assert_int_equal(txn_log_read(dir, &records, &torn, NULL), 0);
+        assert_false(torn);
+        assert_int_equal(json_array_size(records), 3);
+        for (size_t i = 0; i < 3; i++)
+                assert_int_equal(json_get_integer(json_array_get(records, i), "seq", 0), i + 1);
+        assert_string_equal(json_get_string(json_array_get(records, 0), "step"), "lock");
+        assert_true(json_get_integer(json_array_get(records, 0), "time", 0) > 1600000000000000);
+        assert_null(json_object_get(json_array_get(records, 0), "sum"));
+}
+
+static void test_absent(void **state) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        _cleanup_json_ json_t *records = NULL;
+
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), 0);
+        assert_int_equal(json_array_size(records), 0);
+        assert_int_equal(txn_log_open(dir, false, &l, NULL), -ENOENT);
+}
+
+static void test_one_writer(void **state) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL, *other = NULL;
+        _cleanup_free_ char *why = NULL;
+
+        assert_int_equal(txn_log_open(dir, true, &l, NULL), 0);
+        assert_int_equal(txn_log_open(dir, true, &other, &why), -EBUSY);
+        assert_non_null(strstr(why, "held by another process"));
+}
+
+/* Which record, from 0, the byte at `offset` belongs to. */
+static size_t record_of(const char *text, size_t offset) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < offset; i++)
+                n += text[i] == '\n';
+        return n;
+}
+
+/* Cut at every byte: whole records before the cut are kept, the torn one goes, and the log can be continued. */
+static void test_cut_everywhere(void **state) {
+        size_t size;
+        _cleanup_free_ char *text = write_log(&size);
+
+        for (size_t cut = 0; cut <= size; cut++) {
+                _cleanup_(txn_log_freep) TxnLog *l = NULL;
+                _cleanup_json_ json_t *records = NULL;
+                size_t whole = record_of(text, cut);
+
+                put_log(text, cut);
+                assert_int_equal(txn_log_open(dir, false, &l, NULL), 0);
+                assert_int_equal(json_array_size(txn_log_records(l)), whole);
+                assert_int_equal(txn_log_append(l, "after", NULL, NULL), 0);
+                assert_int_equal(txn_log_read(dir, &records, NULL, NULL), 0);
+                assert_int_equal(json_array_size(records), whole + 1);
+                assert_string_equal(json_get_string(json_array_get(records, whole), "type"), "after");
+        }
+}
+
+/* One bit flipped anywhere: in the last record it is a torn end, before it the log is refused, loudly. */
+static void test_flip_everywhere(void **state) {
+        size_t size;
+        _cleanup_free_ char *text = write_log(&size);
+
+        for (size_t i = 0; i < size; i++)
+                for (unsigned bit = 0; bit < 8; bit++) {
+                        _cleanup_json_ json_t *records = NULL;
+                        _cleanup_free_ char *why = NULL;
+                        size_t record = record_of(text, i);
+                        bool torn = false;
+                        int r;
+
+                        text[i] ^= (char) (1 << bit);
+                        put_log(text, size);
+                        r = txn_log_read(dir, &records, &torn, &why);
+                        text[i] ^= (char) (1 << bit);
+
+                        if (record == 2) {
+                                assert_int_equal(r, 0);
+                                assert_true(torn);
+                                assert_int_equal(json_array_size(records), 2);
+                        } else {
+                                assert_int_equal(r, -EBADMSG);
+                                assert_non_null(strstr(why, dir));
+                        }
+                }
+}
+
+/* A line that is missing, doubled or exchanged is damage, however whole each line is. */
+static void test_order(void **state) {
+        size_t size;
+        _cleanup_free_ char *text = write_log(&size), *line2 = NULL, *line3 = NULL, *wrong = NULL;
+        char *second = strchr(text, '\n') + 1, *third = strchr(second, '\n') + 1;
+        _cleanup_json_ json_t *records = NULL;
+
+        line2 = strndup(second, (size_t) (third - second));
+        line3 = strdup(third);
+        *second = '\0';
+        wrong = format("%s%s%s", text, line3, line2);
+        put_log(wrong, strlen(wrong));
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), -EBADMSG);
+
+        free(wrong);
+        wrong = format("%s%s%s%s", text, line2, line2, line3);
+        put_log(wrong, strlen(wrong));
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), -EBADMSG);
+}
+
+static void test_state(void **state) {
+        static const struct {
+                const char *records;
+                TxnState state;
+                const char *reason;
+        } table[] = {
+                { "[]", TXN_EMPTY, NULL },
+                { "[{'type':'intent','step':'a'}]", TXN_RUNNING, NULL },
+                { "[{'type':'intent'},{'type':'done'}]", TXN_RUNNING, NULL },
+                { "[{'type':'intent'},{'type':'failed','why':'x'}]", TXN_RUNNING, "x" },
+                { "[{'type':'intent'},{'type':'failed','why':'x'},{'type':'undo'}]", TXN_UNDOING, "x" },
+                { "[{'type':'undo'},{'type':'undone'}]", TXN_UNDOING, NULL },
+                { "[{'type':'intent'},{'type':'commit'}]", TXN_FORWARD, NULL },
+                { "[{'type':'commit'},{'type':'intent'}]", TXN_FORWARD, NULL },
+                { "[{'type':'end','state':'committed'}]", TXN_COMMITTED, NULL },
+                { "[{'type':'end','state':'rolled-back','why':'y'}]", TXN_ROLLED_BACK, "y" },
+                { "[{'type':'end','state':'rejected','why':'z'}]", TXN_REJECTED, "z" },
+                { "[{'type':'end','state':'from the future'}]", TXN_STUCK, NULL },
+                { "[{'type':'end','state':'stuck'},{'type':'undo'}]", TXN_UNDOING, NULL },
+                { "[{'type':'commit'},{'type':'end','state':'stuck'},{'type':'intent'}]", TXN_FORWARD, NULL },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_free_ char *text = strdup(table[i].records);
+                _cleanup_json_ json_t *records = NULL;
+
+                for (char *p = text; *p; p++)
+                        *p = *p == '\'' ? '"' : *p;
+                records = json_loads(text, 0, NULL);
+                assert_non_null(records);
+                assert_string_equal(txn_state_to_string(txn_state_of(records)), txn_state_to_string(table[i].state));
+                assert_true(streq(txn_reason_of(records), table[i].reason));
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_round_trip, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_absent, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_one_writer, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_cut_everywhere, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_flip_everywhere, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_order, make_dir, drop_dir),
+                cmocka_unit_test(test_state),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
