@@ -114,8 +114,8 @@ static int set_key(Config *c, const Key *key, const char *value, const char **re
         switch (key->type) {
         case KEY_STRING:
                 *ret_wrong = "must be a name of letters, digits, '_', '-' and '.', and not begin with '-'";
-                if (*value == '-' || strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
-                                             strlen(value))
+                if (*value == '-' ||
+                    strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != strlen(value))
                         return -EINVAL;
                 return set_string(field, value);
         case KEY_PATH:
@@ -297,7 +297,7 @@ static int read_all(Reader *r, const char *dir, char **reterr) {
         k = list_dropins(dropins, &names);
         if (k < 0)
                 return fail(reterr, k, "%s cannot be read: %s", dropins, strerror(-k));
-        STRV_FOREACH(name, names) {
+        STRV_FOREACH (name, names) {
                 _cleanup_free_ char *path = format("%s/%s", dropins, *name);
 
                 k = path ? read_one(r, path) : -ENOMEM;
@@ -323,7 +323,7 @@ int config_load(const char *dir, Config **ret, char ***ret_warnings, char **rete
         if (r < 0)
                 return r;
         if (errors) {
-                joined = strv_join(errors, "\n");
+                joined = strv_join(errors, "; ");
                 return fail(reterr, -EINVAL, "%s", joined ?: errors[0]);
         }
         r = complete(c);

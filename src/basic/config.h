@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The configuration: /etc/dhetcd/dhetcd.conf, then the *.conf files of dhetcd.conf.d in the order of their names; a later setting
- * replaces an earlier one. All keys are in dhetcd.conf(5). */
+/* The configuration: /etc/dhetcd/dhetcd.conf, then the *.conf files of dhetcd.conf.d in the order of their names; a
+ * later setting replaces an earlier one. All keys are in dhetcd.conf(5). */
 
 #include <stdbool.h>
 #include <stdint.h>

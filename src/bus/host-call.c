@@ -15,7 +15,9 @@
 
 struct HostClient {
         char *address;
+        bool local;
         char **command; /* ssh's; NULL for the local bus */
+        char *unusable; /* why there can be no ssh command; every call says so */
         int cancel_fd;
         HostConnection *connection;
 };
@@ -32,9 +34,10 @@ int host_client_new(const char *address, bool local, const SshOptions *ssh, int 
         h->address = strdup(address);
         if (!h->address)
                 return -ENOMEM;
+        h->local = local;
         if (!local) {
-                r = ssh_command(address, ssh, &h->command, NULL);
-                if (r < 0)
+                r = ssh_command(address, ssh, &h->command, &h->unusable);
+                if (r < 0 && !h->unusable)
                         return r;
         }
         *ret = TAKE_PTR(h);
@@ -46,6 +49,7 @@ HostClient *host_client_free(HostClient *h) {
                 return NULL;
         host_client_disconnect(h);
         strv_free(h->command);
+        free(h->unusable);
         free(h->address);
         free(h);
         return NULL;
@@ -66,7 +70,8 @@ void host_client_set_cancel(HostClient *h, int cancel_fd) {
 static int connect_host(HostClient *h) {
         if (h->connection)
                 return 0;
-        return h->command ? host_connection_new_ssh(h->command, &h->connection) : host_connection_new_local(&h->connection);
+        return h->local ? host_connection_new_local(&h->connection)
+                        : host_connection_new_ssh(h->command, &h->connection);
 }
 
 /* ---- the message ---- */
@@ -112,7 +117,8 @@ static int make_message(HostClient *h, const Call *call, sd_bus_message **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(h->connection->bus, &m, DHETCD_SERVICE, DHETCD_PATH, DHETCD_HOST, call->method);
+        r = sd_bus_message_new_method_call(h->connection->bus, &m, DHETCD_SERVICE, DHETCD_PATH, DHETCD_HOST,
+                                           call->method);
         if (r < 0)
                 return r;
 #if HAVE_SD_BUS_MESSAGE_SENSITIVE
@@ -147,33 +153,65 @@ static int error_answer(const HostClient *h, const Call *call, const sd_bus_erro
                 { SD_BUS_ERROR_AUTH_FAILED, -EACCES, NULL },
                 { SD_BUS_ERROR_SERVICE_UNKNOWN, -ENOPKG, "there is no dhetcdd; install dhetcd there" },
                 { SD_BUS_ERROR_NAME_HAS_NO_OWNER, -ENOPKG, "there is no dhetcdd; install dhetcd there" },
-                { "org.freedesktop.systemd1.NoSuchUnit", -ENOPKG, "there is no dhetcdd.service; install dhetcd there again" },
-                { SD_BUS_ERROR_UNKNOWN_METHOD, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
-                { SD_BUS_ERROR_UNKNOWN_INTERFACE, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
-                { SD_BUS_ERROR_UNKNOWN_OBJECT, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
-                { SD_BUS_ERROR_INVALID_ARGS, -ENOPKG, "dhetcd there is of another version; install the same on all hosts" },
+                { "org.freedesktop.systemd1.NoSuchUnit", -ENOPKG,
+                  "there is no dhetcdd.service; install dhetcd there again" },
+                { SD_BUS_ERROR_UNKNOWN_METHOD, -ENOPKG,
+                  "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_UNKNOWN_INTERFACE, -ENOPKG,
+                  "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, -ENOPKG,
+                  "dhetcd there is of another version; install the same on all hosts" },
+                { SD_BUS_ERROR_INVALID_ARGS, -ENOPKG,
+                  "dhetcd there is of another version; install the same on all hosts" },
                 { SD_BUS_ERROR_TIMEOUT, -ETIMEDOUT, "dhetcdd did not start in time; see there: journalctl -u dhetcdd" },
-                { SD_BUS_ERROR_NO_REPLY, -EREMOTEIO, "dhetcdd ended without an answer; see there: journalctl -u dhetcdd" },
+                { SD_BUS_ERROR_NO_REPLY, -EREMOTEIO,
+                  "dhetcdd ended without an answer; see there: journalctl -u dhetcdd" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (streq(table[i].name, e->name))
                         return fail(reterr, table[i].error, "%s: %s", h->address, table[i].next ?: e->message ?: e->name);
-        return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, e->message ?: "no text", e->name);
+        return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, e->message ?: "no text",
+                    e->name);
+}
+
+/* What mends it, where ssh's words are known. */
+static const char *hint_for(const char *words) {
+        static const struct {
+                const char *words, *hint;
+        } table[] = {
+                { "IDENTIFICATION HAS CHANGED",
+                  "its host key is another one than is known; if that is right, take the old one "
+                  "out of known_hosts, then: dhetcd trust" },
+                { "Host key verification failed", "its host key is not known; look at it and trust it: dhetcd trust" },
+                { "Permission denied", "its user does not have our public key in authorized_keys; try as root: ssh" },
+                { "systemd-stdio-bridge", "install systemd's systemd-stdio-bridge on" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (strstr(words, table[i].words))
+                        return table[i].hint;
+        return NULL;
 }
 
 static int not_reached(HostClient *h, char **reterr) {
-        const char *words = host_connection_last_words(h->connection);
+        const char *words = host_connection_last_words(h->connection), *hint;
         int r;
 
-        if (!h->command)
-                r = fail(reterr, -EHOSTUNREACH, "%s: the system bus of this host does not answer; see: systemctl status dbus",
-                         h->address);
-        else if (words)
-                r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s", h->address, words);
-        else
-                r = fail(reterr, -EHOSTUNREACH, "%s: ssh ended without a word; try: %s %s %s", h->address, h->command[0], "-v",
-                         h->address);
+        if (h->local)
+                r = fail(reterr, -EHOSTUNREACH,
+                         "%s: the system bus of this host does not answer; see: systemctl status dbus", h->address);
+        else if (!words)
+                r = fail(reterr, -EHOSTUNREACH, "%s: ssh ended without a word; try: ssh -v %s", h->address, h->address);
+        else {
+                hint = hint_for(h->connection->words);
+                if (strncmp(words, "ssh: ", 5) == 0)
+                        words += 5;
+                if (hint)
+                        r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s (%s %s)", h->address, words, hint, h->address);
+                else
+                        r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s", h->address, words);
+        }
         host_client_disconnect(h);
         return r;
 }
@@ -187,8 +225,8 @@ static int not_answered(HostClient *h, const Call *call, int error, char **reter
         if (error != -ETIMEDOUT)
                 return fail(reterr, error, "%s: %s cannot be called: %s", h->address, call->method, strerror(-error));
 
-        r = fail(reterr, -ETIMEDOUT, "%s: %s %s within %" PRIu64 " s", h->address, ready ? "no answer to" : "no connection for",
-                 call->method, call->timeout / USEC_PER_SEC);
+        r = fail(reterr, -ETIMEDOUT, "%s: %s %s within %" PRIu64 " s", h->address,
+                 ready ? "no answer to" : "no connection for", call->method, call->timeout / USEC_PER_SEC);
         if (!ready)
                 host_client_disconnect(h);
         return r;
@@ -197,8 +235,9 @@ static int not_answered(HostClient *h, const Call *call, int error, char **reter
 int host_client_bad_answer(const HostClient *h, const Call *call, int error, char **reterr) {
         if (error == -ENOMEM)
                 return error;
-        return fail(reterr, -EREMOTEIO, "%s: the answer to %s is not what it should be; install the same dhetcd on all hosts",
-                    h->address, call->method);
+        return fail(reterr, -EREMOTEIO,
+                    "%s: the answer to %s is not what it should be; install the same dhetcd on all hosts", h->address,
+                    call->method);
 }
 
 /* ---- the call ---- */
@@ -230,6 +269,9 @@ int host_client_call(HostClient *h, const Call *call, sd_bus_message **ret, char
         const sd_bus_error *e;
         int r = -ECONNRESET;
 
+        if (h->unusable)
+                return fail(reterr, -EINVAL, "%s: %s", h->address, h->unusable);
+
         for (unsigned attempt = 0; attempt < 2; attempt++) {
                 answer = sd_bus_message_unref(answer);
                 r = call_once(h, call, deadline, &answer);
@@ -243,7 +285,8 @@ int host_client_call(HostClient *h, const Call *call, sd_bus_message **ret, char
 
         if (r < 0 && !h->connection)
                 return fail(reterr, -EHOSTUNREACH, "%s: %s: %s", h->address,
-                            h->command ? "ssh cannot be started" : "the system bus of this host is not there", strerror(-r));
+                            h->local ? "the system bus of this host is not there" : "ssh cannot be started",
+                            strerror(-r));
         if (r == -ECONNRESET)
                 return not_reached(h, reterr);
         if (r < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The methods of org.dhetcd1.Host as typed calls. What another host answers is untrusted: types are D-Bus' business, sizes and
- * forms are checked here. */
+/* The methods of org.dhetcd1.Host as typed calls. What another host answers is untrusted: types are D-Bus' business,
+ * sizes and forms are checked here. */
 
 #include "host-client.h"
 
@@ -80,7 +80,8 @@ int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) 
         return 0;
 }
 
-int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid, char **reterr) {
+int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid,
+                    char **reterr) {
         Call call = { .method = "AdminUser", .timeout = timeout };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         const char *user;
@@ -134,8 +135,8 @@ int host_forget(HostClient *h, const char *txn, uint64_t timeout, char **reterr)
         return call_without_answer(h, &(Call){ "Forget", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
-int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ret_digest[static DIGEST_HEX_SIZE],
-                  char **reterr) {
+int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout,
+                  char ret_digest[static DIGEST_HEX_SIZE], char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
         Call call = { "Snapshot", arguments, ELEMENTSOF(arguments), timeout };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
@@ -212,7 +213,8 @@ int host_run_script(HostClient *h, const char *txn, const char *step, const char
 
 int host_edit_config(HostClient *h, const char *txn, const char *step, const char *initial_cluster,
                      const char *initial_cluster_state, uint64_t timeout, char **reterr) {
-        const char *const pairs[] = { "initial-cluster", initial_cluster, "initial-cluster-state", initial_cluster_state };
+        const char *const pairs[] = { "initial-cluster", initial_cluster, "initial-cluster-state",
+                                      initial_cluster_state };
         CallArgument arguments[] = {
                 CALL_STRING(txn),
                 CALL_STRING(step),
@@ -222,7 +224,8 @@ int host_edit_config(HostClient *h, const char *txn, const char *step, const cha
         return call_for_boolean(h, &(Call){ "EditConfig", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
-int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout, char **reterr) {
+int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout,
+                           char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(pem) };
 
         return call_for_boolean(h, &(Call){ "TrustAuthorities", arguments, ELEMENTSOF(arguments), timeout }, reterr);
@@ -232,16 +235,19 @@ int host_prepare_data_directory(HostClient *h, const char *txn, const char *step
                                 char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_BOOL(move_aside) };
 
-        return call_for_boolean(h, &(Call){ "PrepareDataDirectory", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+        return call_for_boolean(h, &(Call){ "PrepareDataDirectory", arguments, ELEMENTSOF(arguments), timeout },
+                                reterr);
 }
 
 int host_restore_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
 
-        return call_without_answer(h, &(Call){ "RestoreDataDirectory", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+        return call_without_answer(h, &(Call){ "RestoreDataDirectory", arguments, ELEMENTSOF(arguments), timeout },
+                                   reterr);
 }
 
-int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout, char **reterr) {
+int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout,
+                     char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(verb), CALL_UINT64(timeout) };
         Call call = { "ManageUnit", arguments, ELEMENTSOF(arguments), timeout + ANSWER_GRACE };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
@@ -255,6 +261,7 @@ int host_manage_unit(HostClient *h, const char *txn, const char *step, const cha
         if (r < 0)
                 return host_client_bad_answer(h, &call, r, reterr);
         if (!streq(result, "done"))
-                return fail(reterr, -EREMOTEIO, "%s: %s of dh-etcd ended with \"%.64s\"", host_client_address(h), verb, result);
+                return fail(reterr, -EREMOTEIO, "%s: %s of dh-etcd ended with \"%.64s\"", host_client_address(h), verb,
+                            result);
         return 0;
 }

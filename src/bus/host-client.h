@@ -45,10 +45,12 @@ void host_client_set_cancel(HostClient *h, int cancel_fd); /* -1: from now on no
  *               "listen_peer_urls", "listen_client_urls", "initial_advertise_peer_urls", "advertise_client_urls",
  *               "strict_reconfig_check": bool,
  *               "client": { "cert_file", "key_file", "trusted_ca_file", "client_cert_auth": bool }, "peer": { same } },
+ *   "config_digest": s|null (of config.yaml with the values of the three keys blanked),
  *   "config_error": s|null, "config_mode": int, "config_uid": int, "config_gid": int,
  *   "authorities": s (PEM of all CA certificates that its config.yaml trusts, peer's and client's),
  *   "certificates": [ { "file": s, "not_before_usec": int, "not_after_usec": int } ],
  *   "data_directory": { "path": s|null, "state": "absent"|"empty"|"in-use", "uid": int, "gid": int, "free_bytes": int },
+ *   "data_directories": { NAME: "empty"|"in-use" } (all of /var/lib/etcd/dh),
  *   "state_free_bytes": int,
  *   "unit": { "load_state", "active_state", "sub_state", "unit_file_state", "result", "invocation_id", "n_restarts": int, "main_pid": int },
  *   "package_digest": s|null, "clients": [s], "listening": [int] (of 2379 and 2380, those something listens on),
@@ -69,7 +71,8 @@ int host_unlock(HostClient *h, const char *txn, uint64_t timeout, char **reterr)
 int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ret_digest[static DIGEST_HEX_SIZE], char **reterr) _must_check_;
 
 /* Restore(s txn, s step) → b changed: the files of that snapshot, then daemon-reload when unit files changed. Units and the data
- * directory are not touched. Where there is no such snapshot: nothing was changed since, so false. */
+ * directory are not touched. Where there is no such snapshot: nothing was changed since, so false. Scripts of the transaction that still run are
+ * stopped first. From then on RunScript, EditConfig, TrustAuthorities, Deliver and PrepareDataDirectory of that step are refused. */
 int host_restore(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) _must_check_;
 
 /* Compare(s txn, s step) → as: what differs now: files, unit active and enabled state, presence of the data directory
@@ -80,8 +83,8 @@ int host_compare(HostClient *h, const char *txn, const char *step, uint64_t time
 int host_deliver(HostClient *h, const char *txn, const char *step, const void *data, size_t size, const char *digest, uint64_t timeout, char **reterr) _must_check_;
 
 /* RunScript(s txn, s step, s script, as arguments, t timeout) → (s result, i status, as output): a vendor script as the transient
- * unit dhetcd-exec-TXN-STEP-SCRIPT.service (slice dhetcd.slice, job's fields on every line in that host's journal, RuntimeMaxSec
- * = timeout, DH_ADMIN_USER set, working directory the delivered package's where it needs it). Scripts and their arguments:
+ * unit dhetcd-exec-TXN-STEP-SCRIPT.service (oneshot, slice dhetcd.slice, job's fields on every line in that host's journal,
+ * TimeoutStartSec = timeout, DH_ADMIN_USER set, working directory the delivered package's where it needs it). Scripts and their arguments:
  *   generate           ADDRESS… as --servers, then "--cluster-id", ID: config_generator.sh --self-signed --servers … --cluster-id ID --root-user-dhadmin
  *   unpackage-server   N:    config_packager.sh etcd unpackage-server N     (in the delivered package's folder)
  *   unpackage-client         config_packager.sh etcd unpackage-client       (there too)
@@ -109,7 +112,7 @@ int host_restore_data_directory(HostClient *h, const char *txn, const char *step
 
 /* ManageUnit(s txn, s step, s verb, t timeout) → s result: dh-etcd.service through systemd's own bus interface, its job waited for.
  * Verbs: start, stop, restart (reset-failed first), enable, disable. A verb is done again when the same (txn, step, verb) comes again
- * unless the record says it was done. result "done", or systemd's ("failed", "timeout", "canceled", …); an unknown one is an error.
+ * unless the record says it was done, and nothing was restored in this transaction since. result "done", or systemd's ("failed", "timeout", "canceled", …); an unknown one is an error.
  * Not done → -EREMOTEIO with the unit's last journal lines in the text. */
 int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout, char **reterr) _must_check_;
 

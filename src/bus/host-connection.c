@@ -99,7 +99,8 @@ static int spawn(char *const *command, int stdio, int stderr_fd, pid_t *ret) {
                 r = posix_spawnattr_setsigdefault(&attributes, &all);
         /* A process group of its own: a ^C on a terminal is ours to handle, not ssh's. */
         if (r == 0)
-                r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+                r = posix_spawnattr_setflags(&attributes,
+                                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
         if (r == 0)
                 r = posix_spawnp(ret, command[0], &actions, &attributes, command, environ);
 

@@ -16,9 +16,9 @@
 
 typedef struct HostConnection {
         sd_bus *bus;
-        bool was_ready;  /* the host's bus has answered once */
-        pid_t ssh;       /* 0: none */
-        int stderr_fd;   /* -EBADF: none */
+        bool was_ready;                      /* the host's bus has answered once */
+        pid_t ssh;                           /* 0: none */
+        int stderr_fd;                       /* -EBADF: none */
         char words[HOST_LAST_WORDS_MAX + 1]; /* the end of what ssh has said */
         size_t n_words;
 } HostConnection;
@@ -30,8 +30,10 @@ int host_connection_new_local(HostConnection **ret) _must_check_;
 int host_connection_new_ssh(char *const *command, HostConnection **ret) _must_check_;
 
 /* Sends a method call and waits. *ret is the answer, an error answer too (then r >= 0 and sd_bus_message_get_error()).
- * -ETIMEDOUT; -ECANCELED when cancel_fd (or -1) is readable; -ECONNRESET when the connection is not or no longer there. */
-int host_connection_call(HostConnection *c, sd_bus_message *m, uint64_t deadline, int cancel_fd, sd_bus_message **ret) _must_check_;
+ * -ETIMEDOUT; -ECANCELED when cancel_fd (or -1) is readable; -ECONNRESET when the connection is not or no longer there.
+ */
+int host_connection_call(HostConnection *c, sd_bus_message *m, uint64_t deadline, int cancel_fd,
+                         sd_bus_message **ret) _must_check_;
 
 /* ssh's last line that is not empty, or NULL; waits a little for what it may still say. Borrowed. */
 const char *host_connection_last_words(HostConnection *c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A question to polkit keeps the message it is about. When the answer comes the handler runs again on the message from its
- * beginning and calls polkit_check() again, which then finds the answer. The subject is the sender's name on the bus: a
- * process id could be another process' by the time polkit looks at it. */
+/* A question to polkit keeps the message it is about. When the answer comes the handler runs again on the message from
+ * its beginning and calls polkit_check() again, which then finds the answer. The subject is the sender's name on the
+ * bus: a process id could be another process' by the time polkit looks at it. */
 
 #include "polkit.h"
 
@@ -95,12 +95,13 @@ static int deny(const Question *q, sd_bus_error *reterr) {
                   (int) uid, member, q->action);
 
         if (q->challenge)
-                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                                         "%s needs a password that nobody was there to type; allow %s to this user by a "
-                                         "rule in /etc/polkit-1/rules.d",
-                                         member, q->action);
-        return sd_bus_error_setf(reterr, SD_BUS_ERROR_ACCESS_DENIED, "%s is not allowed: polkit refuses %s to this user",
-                                 member, q->action);
+                return sd_bus_error_setf(
+                        reterr, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                        "%s needs a password that nobody was there to type; allow %s to this user by a "
+                        "rule in /etc/polkit-1/rules.d",
+                        member, q->action);
+        return sd_bus_error_setf(reterr, SD_BUS_ERROR_ACCESS_DENIED,
+                                 "%s is not allowed: polkit refuses %s to this user", member, q->action);
 }
 
 /* Runs the handler as sd-bus would: an error goes to the caller, once. */
@@ -207,7 +208,8 @@ int polkit_check(Polkit *p, sd_bus_message *m, const char *action, const char *c
         if (uid == 0)
                 return 1;
         if (p->n >= QUESTIONS_MAX)
-                return sd_bus_error_setf(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED, "too many calls wait for polkit; try again");
+                return sd_bus_error_setf(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                         "too many calls wait for polkit; try again");
         r = question_new(p, m, action, details, handler, userdata);
         if (r < 0)
                 return sd_bus_error_set_errnof(reterr, r, "polkit cannot be asked: %s", strerror(-r));

@@ -26,9 +26,9 @@ Polkit *polkit_free(Polkit *p); /* questions that are open are dropped without a
 DEFINE_CLEANUP(Polkit *, polkit_free)
 bool polkit_is_idle(const Polkit *p);
 
-/* 1: allowed. 0: asked; the caller must `return 1` and will be called again as handler(m, userdata, …). Negative: denied
- * (logged, with the caller's uid) or polkit failed; reterr is set. `details` are pairs of strings that end with NULL, for
- * polkit's rules and its question to a user; may be NULL. */
+/* 1: allowed. 0: asked; the caller must `return 1` and will be called again as handler(m, userdata, …). Negative:
+ * denied (logged, with the caller's uid) or polkit failed; reterr is set. `details` are pairs of strings that end with
+ * NULL, for polkit's rules and its question to a user; may be NULL. */
 int polkit_check(Polkit *p, sd_bus_message *m, const char *action, const char *const *details,
                  sd_bus_message_handler_t handler, void *userdata, sd_bus_error *reterr) _must_check_;
 

@@ -86,7 +86,8 @@ int ssh_command(const char *address, const SshOptions *options, char ***ret, cha
         const char *user = options && options->user ? options->user : "root";
         const char *known_hosts = options && options->known_hosts ? options->known_hosts : "/dev/null";
         const char *identity = options ? options->identity_file : NULL;
-        unsigned connect_timeout = options && options->connect_timeout > 0 ? options->connect_timeout : DEFAULT_CONNECT_TIMEOUT;
+        unsigned connect_timeout =
+                options && options->connect_timeout > 0 ? options->connect_timeout : DEFAULT_CONNECT_TIMEOUT;
         const char *program = getenv("SYSTEMD_SSH"); /* as systemd's own tools take it */
         _cleanup_strv_ char **argv = NULL;
         int r;

@@ -6,6 +6,7 @@
 
 #include "host-client.h"
 
-/* The argument vector, NULL-terminated; free with strv_free(). -EINVAL for an address that is none (address_check()), a user name
- * that ssh could take for something else, or a path with characters that ssh's own quoting and expansion would change. */
+/* The argument vector, NULL-terminated; free with strv_free(). -EINVAL for an address that is none (address_check()), a
+ * user name that ssh could take for something else, or a path with characters that ssh's own quoting and expansion
+ * would change. */
 int ssh_command(const char *address, const SshOptions *options, char ***ret, char **reterr) _must_check_;

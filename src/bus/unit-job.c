@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A UnitJob owns every slot and timer whose callback it is: dropping one cancels its callback, so that nothing comes after
- * the end. The order on the bus does the rest: the matches and Subscribe() are sent before the call on the same
+/* A UnitJob owns every slot and timer whose callback it is: dropping one cancels its callback, so that nothing comes
+ * after the end. The order on the bus does the rest: the matches and Subscribe() are sent before the call on the same
  * connection, so systemd knows of us before it makes the job. */
 
 #include "unit-job.h"
@@ -42,7 +42,7 @@ int unit_job_result_check(const char *result, const char **ret_meaning) {
                 { "done", 0, "done" },
                 { "canceled", -ECANCELED, "canceled by another job or by an operator" },
                 { "timeout", -ETIMEDOUT, "took longer than it may" },
-                { "failed", -EIO, "failed" },
+                { "failed", -EIO, "the unit did not do it" },
                 { "dependency", -EIO, "a unit that it needs failed" },
                 { "skipped", -ENOEXEC, "does not apply to the unit as it is" },
                 { "invalid", -ENOEXEC, "the unit cannot do this" },
@@ -231,7 +231,8 @@ static int begin(UnitJob *j, const char *unit, uint64_t timeout) {
                                       on_disconnected, NULL, j);
         if (r < 0)
                 return r;
-        return sd_event_add_time(sd_bus_get_event(j->bus), &j->timer, CLOCK_BOOTTIME, end, USEC_PER_MSEC, on_timeout, j);
+        return sd_event_add_time(sd_bus_get_event(j->bus), &j->timer, CLOCK_BOOTTIME, end, USEC_PER_MSEC, on_timeout,
+                                 j);
 }
 
 /* systemd sends signals only where somebody subscribed; subscribing again is an error that says just that. */
@@ -255,7 +256,8 @@ int unit_job_send(UnitJob *j, sd_bus_message *call, const char *unit, uint64_t t
                 r = watch_jobs(j);
         if (r < 0)
                 return r;
-        return sd_bus_call_async(j->bus, &j->slot_call, call, on_job_made, j, UINT64_MAX);
+        r = sd_bus_call_async(j->bus, &j->slot_call, call, on_job_made, j, UINT64_MAX);
+        return r < 0 ? r : 0;
 }
 
 int unit_job_verb(UnitJob *j, const char *method, const char *unit, uint64_t timeout) {
@@ -291,12 +293,14 @@ static int on_reloaded(sd_bus_message *m, void *userdata, sd_bus_error *reterr) 
 }
 
 static int send_reload(UnitJob *j) {
+        int r;
+
         j->slot_call = sd_bus_slot_unref(j->slot_call);
-        return sd_bus_call_method_async(j->bus, &j->slot_call, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload",
-                                        on_reloaded, j, NULL);
+        r = sd_bus_call_method_async(j->bus, &j->slot_call, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload",
+                                     on_reloaded, j, NULL);
+        return r < 0 ? r : 0;
 }
 
-/* Reloads also after an error that says that it is so already: an earlier call may have ended before its reload. */
 static int on_enabled(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
         UnitJob *j = userdata;
@@ -325,7 +329,9 @@ int unit_job_enable(UnitJob *j, bool enable, const char *unit, uint64_t timeout)
                            : sd_bus_message_append(m, "b", /* runtime= */ false);
         if (r >= 0)
                 r = begin(j, unit, timeout);
-        return r < 0 ? r : sd_bus_call_async(j->bus, &j->slot_call, m, on_enabled, j, UINT64_MAX);
+        if (r >= 0)
+                r = sd_bus_call_async(j->bus, &j->slot_call, m, on_enabled, j, UINT64_MAX);
+        return r < 0 ? r : 0;
 }
 
 int unit_job_reload(UnitJob *j, uint64_t timeout) {

@@ -2,11 +2,12 @@
 #pragma once
 
 /* One thing asked of systemd, and the wait for its end, without blocking: a job (StartUnit, StartTransientUnit, …: the
- * match on JobRemoved is there before the call, so no end is missed) or a change of unit files with the reload after it.
+ * match on JobRemoved is there before the call, so no end is missed) or a change of unit files with the reload after
+ * it.
  *
- * Life: unit_job_new() → one of the unit_job_…() that send → the callback, once, from the event loop of the bus. Freeing
- * it before that drops the wait, never the job in systemd. A job that ended is not a healthy service: who needs that
- * looks at the service itself. */
+ * Life: unit_job_new() → one of the unit_job_…() that send → the callback, once, from the event loop of the bus.
+ * Freeing it before that drops the wait, never the job in systemd. A job that ended is not a healthy service: who needs
+ * that looks at the service itself. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,9 +21,9 @@
 
 typedef struct UnitJob UnitJob;
 
-/* r is 0 for "done", else negative. `result` is systemd's word for it ("done", "failed", "timeout", …; "timeout" too where
- * the time given here ran out), NULL where no job came about or none is known any more. `why` is a sentence, NULL with
- * "done". Both are borrowed and gone after the call, as the job may be: the callback may free it. */
+/* r is 0 for "done", else negative. `result` is systemd's word for it ("done", "failed", "timeout", …; "timeout" too
+ * where the time given here ran out), NULL where no job came about or none is known any more. `why` is a sentence, NULL
+ * with "done". Both are borrowed and gone after the call, as the job may be: the callback may free it. */
 typedef void (*UnitJobCallback)(void *userdata, int r, const char *result, const char *why);
 
 /* The bus must be attached to an event loop; it is borrowed. */
@@ -30,8 +31,8 @@ int unit_job_new(sd_bus *bus, UnitJobCallback callback, void *userdata, UnitJob 
 UnitJob *unit_job_free(UnitJob *j);
 DEFINE_CLEANUP(UnitJob *, unit_job_free)
 
-/* Sends `call`, which must answer with a job's path, and waits for that job. -EEXIST reaches the callback where a transient
- * unit's name is taken. */
+/* Sends `call`, which must answer with a job's path, and waits for that job. -EEXIST reaches the callback where a
+ * transient unit's name is taken. */
 int unit_job_send(UnitJob *j, sd_bus_message *call, const char *unit, uint64_t timeout) _must_check_;
 
 /* method: StartUnit, StopUnit or RestartUnit, mode "replace". */
@@ -48,6 +49,6 @@ int unit_job_reload(UnitJob *j, uint64_t timeout) _must_check_;
 int unit_job_transient_open(sd_bus *bus, const char *unit, sd_bus_message **ret) _must_check_;
 int unit_job_transient_close(sd_bus_message *m) _must_check_;
 
-/* systemd's word for a job's end as errno: 0 for "done" alone; -EPROTO for one that is not known here. *ret_meaning (may be NULL) is a
- * static half sentence. */
+/* systemd's word for a job's end as errno: 0 for "done" alone; -EPROTO for one that is not known here. *ret_meaning
+ * (may be NULL) is a static half sentence. */
 int unit_job_result_check(const char *result, const char **ret_meaning) _must_check_;

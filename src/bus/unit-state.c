@@ -152,8 +152,8 @@ static int on_file_state(sd_bus_message *m, void *userdata, sd_bus_error *reterr
         return 0;
 }
 
-static int ask(UnitQuery *q, const char *path, const char *interface, const char *method, sd_bus_message_handler_t handler,
-               const char *argument) {
+static int ask(UnitQuery *q, const char *path, const char *interface, const char *method,
+               sd_bus_message_handler_t handler, const char *argument) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 

@@ -12,10 +12,10 @@
 
 typedef struct UnitState {
         char *load_state, *active_state, *sub_state;
-        char *unit_file_state; /* read from disk now; "" where there is no unit file */
-        char *result;          /* of a service: "success", "exit-code", … */
+        char *unit_file_state;                  /* read from disk now; "" where there is no unit file */
+        char *result;                           /* of a service: "success", "exit-code", … */
         char invocation_id[INVOCATION_ID_SIZE]; /* "" where it never ran */
-        uint32_t n_restarts, main_pid, job; /* job: 0 where none is queued */
+        uint32_t n_restarts, main_pid, job;     /* job: 0 where none is queued */
         int32_t exec_main_code, exec_main_status;
 } UnitState;
 
@@ -28,6 +28,7 @@ typedef struct UnitQuery UnitQuery;
 typedef void (*UnitQueryCallback)(void *userdata, int r, UnitState *state, const char *why);
 
 /* Asks; freeing the query drops the wait. */
-int unit_query_new(sd_bus *bus, const char *unit, UnitQueryCallback callback, void *userdata, UnitQuery **ret) _must_check_;
+int unit_query_new(sd_bus *bus, const char *unit, UnitQueryCallback callback, void *userdata,
+                   UnitQuery **ret) _must_check_;
 UnitQuery *unit_query_free(UnitQuery *q);
 DEFINE_CLEANUP(UnitQuery *, unit_query_free)

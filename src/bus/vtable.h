@@ -10,6 +10,7 @@
         SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, handler, SD_BUS_VTABLE_UNPRIVILEGED)
 #define ARG(name) SD_BUS_PARAM(name)
 #else
-#define METHOD(name, in, in_names, out, out_names, handler) SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
+#define METHOD(name, in, in_names, out, out_names, handler)                                                            \
+        SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
 #define ARG(name)
 #endif

@@ -15,10 +15,14 @@ int client_fail(int error) {
 static const struct {
         const char *name, *text;
 } hints[] = {
-        { SD_BUS_ERROR_SERVICE_UNKNOWN, "dhetcdd is not installed on this host, or the bus was not reloaded after its installation" },
-        { SD_BUS_ERROR_NO_REPLY, "dhetcdd did not answer; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
-        { "org.freedesktop.DBus.Error.TimedOut", "dhetcdd did not start; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
-        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "This needs an administrator's authentication; run it as root, or on a terminal without --no-ask-password" },
+        { SD_BUS_ERROR_SERVICE_UNKNOWN,
+          "dhetcdd is not installed on this host, or the bus was not reloaded after its installation" },
+        { SD_BUS_ERROR_NO_REPLY,
+          "dhetcdd did not answer; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
+        { "org.freedesktop.DBus.Error.TimedOut",
+          "dhetcdd did not start; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+          "This needs an administrator's authentication; run it as root, or on a terminal without --no-ask-password" },
 };
 
 int client_error(const sd_bus_error *error) {

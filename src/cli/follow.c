@@ -94,19 +94,20 @@ static bool is_id(const JournalLine *l, const EventKind *kinds, size_t n) {
 
 /* What `systemctl status dhetcd-add@…` shows as the present step. */
 static void notify_step(const JournalLine *l) {
-        static const EventKind steps[] = { EVENT_STEP_STARTED, EVENT_STEP_PROGRESS, EVENT_STEP_UNDOING, EVENT_TXN_SETTLING };
+        static const EventKind steps[] = { EVENT_STEP_STARTED, EVENT_STEP_PROGRESS, EVENT_STEP_UNDOING,
+                                           EVENT_TXN_SETTLING };
 
         if (!args.unit || !is_id(l, steps, ELEMENTSOF(steps)))
                 return;
-        if (l->step_index > 0 && l->step_count > 0)
+        if (l->step_index > 0 && l->step_count > 0 && l->message[0] != '[') /* the engine says it itself */
                 (void) sd_notifyf(0, "STATUS=Step %u/%u: %s", l->step_index, l->step_count, l->message);
         else
                 (void) sd_notifyf(0, "STATUS=%s", l->message);
 }
 
 static void on_line(void *userdata, const JournalLine *l) {
-        static const EventKind ends[] = { EVENT_JOB_COMMITTED, EVENT_JOB_REJECTED, EVENT_JOB_ROLLED_BACK, EVENT_JOB_STUCK,
-                                          EVENT_JOB_CANCELED };
+        static const EventKind ends[] = { EVENT_JOB_COMMITTED, EVENT_JOB_REJECTED, EVENT_JOB_ROLLED_BACK,
+                                          EVENT_JOB_STUCK, EVENT_JOB_CANCELED };
         Follow *f = userdata;
 
         f->any_line = true;
@@ -198,8 +199,8 @@ static int on_job(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
 
 static void ask(Follow *f) {
         f->ask_slot = sd_bus_slot_unref(f->ask_slot);
-        if (sd_bus_call_method_async(f->bus, &f->ask_slot, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "GetJob", on_job, f,
-                                     "s", f->job) < 0)
+        if (sd_bus_call_method_async(f->bus, &f->ask_slot, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "GetJob",
+                                     on_job, f, "s", f->job) < 0)
                 retry_later(f);
 }
 
@@ -222,7 +223,8 @@ static int on_disconnected(sd_bus_message *signal, void *userdata, sd_bus_error 
 static int add_matches(Follow *f) {
         int r;
 
-        r = sd_bus_match_signal(f->bus, NULL, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "JobChanged", on_job_changed, f);
+        r = sd_bus_match_signal(f->bus, NULL, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "JobChanged", on_job_changed,
+                                f);
         if (r >= 0)
                 r = sd_bus_match_signal(f->bus, NULL, "org.freedesktop.DBus.Local", NULL, "org.freedesktop.DBus.Local",
                                         "Disconnected", on_disconnected, f);
@@ -291,9 +293,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         }
         if (asks_first && f->interrupts == 1)
                 fprintf(stderr,
-                        "\nJob %s goes on. Press ^C again to cancel it and have everything put back (as \"dhetcd cancel "
-                        "%s\" does), or leave it with \"kill -KILL %d\".\n",
-                        f->job, f->job, (int) getpid());
+                        "\nJob %s goes on, also when this terminal is closed. Press ^C again to cancel it and have "
+                        "everything put "
+                        "back, as \"dhetcd cancel %s\" does.\n",
+                        f->job, f->job);
         else
                 cancel(f);
         return 0;
@@ -317,10 +320,12 @@ static int add_signals(Follow *f) {
 /* The outcome, where the journal's own last line was not shown, and where scripts want it. */
 static int tell_end(Follow *f) {
         _cleanup_free_ char *line = format("Job %s: %s: %s", f->job, f->end, f->text ?: "");
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_json_ json_t *v = NULL;
 
         if (args.json != JSON_OFF) {
-                if (client_get_job(f->bus, f->job, &v) == EXIT_DONE)
+                /* The loop has closed its connection at its end. */
+                if (client_open(&bus) == EXIT_DONE && client_get_job(bus, f->job, &v) == EXIT_DONE)
                         (void) print_json(v);
         } else if ((!f->end_shown && !args.quiet) || args.unit)
                 say(line ?: f->end);

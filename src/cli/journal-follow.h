@@ -14,7 +14,7 @@ typedef struct JournalLine {
         uint64_t usec; /* CLOCK_REALTIME */
         int priority;
         unsigned step_index, step_count;
-        bool of_systemd; /* PID 1 says it about a unit of the job */
+        bool of_systemd;                         /* PID 1 says it about a unit of the job */
         const char *message, *message_id, *host; /* borrowed; message_id and host may be NULL */
 } JournalLine;
 

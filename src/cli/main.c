@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* dhetcd: the operator's command. It does nothing itself: it asks the dhetcdd of this host and shows what comes of it. */
+/* dhetcd: the operator's command. It does nothing itself: it asks the dhetcdd of this host and shows what comes of it.
+ */
 
 #include <getopt.h>
 #include <locale.h>
@@ -26,7 +27,7 @@ typedef struct Verb {
 
 static const Verb verbs[] = {
         { "list", 0, 0, verb_list, "list", "List the jobs (this is done without a verb, too)" },
-        { "add", 1, -1, verb_add, "add NODE…", "Add hosts, by address, to the etcd cluster" },
+        { "add", 1, -1, verb_add, "add NODE...", "Add hosts, by address, to the etcd cluster" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
@@ -34,7 +35,7 @@ static const Verb verbs[] = {
 };
 
 static void help(void) {
-        printf("dhetcd [OPTION…] [VERB] [ARGUMENT…]\n\n"
+        printf("dhetcd [OPTION...] [VERB] [ARGUMENT...]\n\n"
                "Adds nodes to the etcd cluster of a Deephaven installation. Either every new node is a\n"
                "healthy voting member and every host has the new configuration, or all is as it was\n"
                "before; this holds after any crash of any process or host.\n\nVerbs:\n");
@@ -170,8 +171,8 @@ static int run_verb(int argc, char **argv) {
                         continue;
                 if (argc - 1 >= v->min && (v->max < 0 || argc - 1 <= v->max))
                         return v->run(argc, argv);
-                fprintf(stderr, "dhetcd: Too %s arguments; the form is: dhetcd %s\n", argc - 1 < v->min ? "few" : "many",
-                        v->synopsis);
+                fprintf(stderr, "dhetcd: Too %s arguments; the form is: dhetcd %s\n",
+                        argc - 1 < v->min ? "few" : "many", v->synopsis);
                 return EXIT_USAGE;
         }
         fprintf(stderr, "dhetcd: There is no verb \"%s\"; see \"dhetcd --help\"\n", argv[0]);

@@ -20,8 +20,12 @@ static bool has_colours(int fd) {
 
 const char *colour_on(int fd, Colour c) {
         static const char *const codes[] = {
-                [COLOUR_NONE] = "",          [COLOUR_GREY] = "\033[0;90m", [COLOUR_GREEN] = "\033[0;1;32m",
-                [COLOUR_YELLOW] = "\033[0;1;33m", [COLOUR_RED] = "\033[0;1;31m", [COLOUR_BOLD] = "\033[0;1m",
+                [COLOUR_NONE] = "",
+                [COLOUR_GREY] = "\033[0;90m",
+                [COLOUR_GREEN] = "\033[0;1;32m",
+                [COLOUR_YELLOW] = "\033[0;1;33m",
+                [COLOUR_RED] = "\033[0;1;31m",
+                [COLOUR_BOLD] = "\033[0;1m",
         };
 
         return has_colours(fd) ? codes[c] : "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* polkit asks for passwords through an agent of the session; on a terminal without one, its own text agent is started and
- * dies with us. Root is never asked. */
+/* polkit asks for passwords through an agent of the session; on a terminal without one, its own text agent is started
+ * and dies with us. Root is never asked. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -22,7 +22,7 @@ static void run_agent(int ready, pid_t parent) {
         if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent || fcntl(ready, F_SETFD, 0) < 0)
                 _exit(EXIT_FAILED);
         (void) snprintf(fd, sizeof(fd), "%d", ready);
-        (void) execl(AGENT, AGENT, "--notify-fd", fd, "--fallback", (char *) NULL);
+        (void) execv(AGENT, (char *const[]){ (char *) AGENT, (char *) "--notify-fd", fd, (char *) "--fallback", NULL });
         _exit(EXIT_FAILED);
 }
 

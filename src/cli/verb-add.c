@@ -62,6 +62,7 @@ int verb_add(int argc, char **argv) {
                 return EXIT_DONE;
         }
         if (!args.quiet && args.json == JSON_OFF && !args.unit)
-                fprintf(stderr, "Job %s. It goes on without this command; \"dhetcd watch %s\" comes back to it.\n", job, job);
+                fprintf(stderr, "Job %s. It goes on without this command; \"dhetcd watch %s\" comes back to it.\n", job,
+                        job);
         return follow_job(job, since, FOLLOW_OWN);
 }

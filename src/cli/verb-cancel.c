@@ -61,7 +61,8 @@ int verb_cancel(int argc, char **argv) {
         int k = call_with_job("CancelJob", argv[1]);
 
         if (k == EXIT_DONE && !args.quiet)
-                printf("Job %s is canceled; what was changed is put back. See \"dhetcd watch %s\".\n", argv[1], argv[1]);
+                printf("Job %s is canceled; what it has changed is put back. See \"dhetcd watch %s\".\n", argv[1],
+                       argv[1]);
         return k;
 }
 
@@ -81,8 +82,8 @@ int verb_watch(int argc, char **argv) {
         return follow_job(running[0], 0, FOLLOW_WATCH);
 }
 
-/* At boot. The daemon begins with what a power cut left as soon as it is asked for anything; here its end is waited for.
- * What was stuck before stays as it is: only a person knows whether its cause is mended. */
+/* At boot. The daemon begins with what a power cut left as soon as it is asked for anything; here its end is waited
+ * for. What was stuck before stays as it is: only a person knows whether its cause is mended. */
 static int settle_all(void) {
         _cleanup_strv_ char **open = NULL, **stuck = NULL;
         int k, worst = EXIT_DONE;
@@ -92,9 +93,10 @@ static int settle_all(void) {
                 k = find_jobs("stuck", &stuck);
         if (k != EXIT_DONE)
                 return k;
-        STRV_FOREACH(job, stuck)
-                fprintf(stderr, "Job %s is stuck; see \"dhetcd show %s\", then run \"dhetcd settle %s\".\n", *job, *job, *job);
-        STRV_FOREACH(job, open) {
+        STRV_FOREACH (job, stuck)
+                fprintf(stderr, "Job %s is stuck; see \"dhetcd show %s\", then run \"dhetcd settle %s\".\n", *job, *job,
+                        *job);
+        STRV_FOREACH (job, open) {
                 k = follow_job(*job, now_real(), FOLLOW_WATCH);
                 /* A job that was put back is settled: nothing is left open. */
                 if (k != EXIT_ROLLED_BACK && k > worst)

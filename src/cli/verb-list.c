@@ -7,13 +7,12 @@
 
 typedef struct Row {
         const char *id, *state, *text; /* of the reply */
-        char *nodes;
+        char **nodes;
         uint64_t queued_usec, ended_usec;
         uint32_t position;
 } Row;
 
 static int read_row(sd_bus_message *reply, Row *ret) {
-        _cleanup_strv_ char **nodes = NULL;
         int r;
 
         r = sd_bus_message_enter_container(reply, 'r', "sassttsu");
@@ -21,41 +20,37 @@ static int read_row(sd_bus_message *reply, Row *ret) {
                 return r;
         r = sd_bus_message_read_basic(reply, 's', &ret->id);
         if (r >= 0)
-                r = sd_bus_message_read_strv(reply, &nodes);
+                r = sd_bus_message_read_strv(reply, &ret->nodes);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "sttsu", &ret->state, &ret->queued_usec, &ret->ended_usec, &ret->text,
                                         &ret->position);
         if (r < 0)
                 return r;
-        ret->nodes = strv_join(nodes, args.json == JSON_OFF ? "," : " ");
-        if (!ret->nodes)
-                return -ENOMEM;
         r = sd_bus_message_exit_container(reply);
         return r < 0 ? r : 1;
 }
 
 static void print_row(const Row *row) {
         _cleanup_free_ char *when = time_to_string(row->ended_usec > 0 ? row->ended_usec : row->queued_usec);
+        _cleanup_free_ char *nodes = strv_join(row->nodes, ",");
         char position[16] = "-";
 
         if (streq(row->state, "queued"))
                 (void) snprintf(position, sizeof(position), "%u", row->position);
         printf("%-8s %s%-11s%s %-5s %-19s %-30s ", row->id, colour_on(1, state_colour(row->state)), row->state,
-               colour_off(1), position, when ?: "?", row->nodes);
+               colour_off(1), position, when ?: "?", nodes ?: "?");
         print_clean(stdout, row->text);
         putchar('\n');
 }
 
 static json_t *row_to_json(const Row *row) {
         json_t *nodes = json_array();
-        char *copy = strdup(row->nodes), *rest = NULL;
 
-        for (char *n = copy ? strtok_r(copy, " ", &rest) : NULL; n; n = strtok_r(NULL, " ", &rest))
-                (void) json_array_append_new(nodes, json_string(n));
-        free(copy);
+        STRV_FOREACH (node, row->nodes)
+                (void) json_array_append_new(nodes, json_string(*node));
         return json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:i}", "job", row->id, "nodes", nodes, "state", row->state,
-                         "queued_usec", (json_int_t) row->queued_usec, "ended_usec", (json_int_t) row->ended_usec, "text",
-                         row->text, "position", (int) row->position);
+                         "queued_usec", (json_int_t) row->queued_usec, "ended_usec", (json_int_t) row->ended_usec,
+                         "text", row->text, "position", (int) row->position);
 }
 
 int verb_list(int argc, char **argv) {
@@ -82,7 +77,7 @@ int verb_list(int argc, char **argv) {
                         print_row(&row);
                 else
                         (void) json_array_append_new(array, row_to_json(&row));
-                free(row.nodes);
+                strv_free(row.nodes);
                 n++;
         }
         if (r < 0)
@@ -90,7 +85,8 @@ int verb_list(int argc, char **argv) {
         if (args.json != JSON_OFF)
                 return print_json(array);
         if (args.legend)
-                printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s", n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
+                printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s",
+                       n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
         return EXIT_DONE;
 }
 
@@ -105,7 +101,7 @@ static void print_options(const json_t *options) {
         json_t *value;
 
         printf("%12s:", "Options");
-        json_object_foreach((json_t *) options, name, value) {
+        json_object_foreach ((json_t *) options, name, value) {
                 _cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY);
 
                 printf(" %s=%s", name, json_string_value(value) ?: text ?: "?");
@@ -117,7 +113,7 @@ static void print_transactions(const json_t *transactions) {
         json_t *t;
         size_t i;
 
-        json_array_foreach(transactions, i, t) {
+        json_array_foreach (transactions, i, t) {
                 const char *reason = json_get_string(t, "reason"), *state = json_get_string(t, "state") ?: "?";
 
                 printf("%12s: %s %s%s%s", json_get_string(t, "txn") ?: "?", json_get_string(t, "node") ?: "?",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* DH_ADMIN_USER: the vendor's dh_users is a piece of shell that sets it, so a shell must read it: one of its own, in a
- * transient unit that can write nothing, with fixed arguments, its output in a memfd. User and group ids are asked there
- * too: a name service may wait for a network, and we may not. */
+ * transient unit that can write nothing, with fixed arguments, its output in a memfd. User and group ids are asked
+ * there too: a name service may wait for a network, and we may not. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,7 +23,8 @@ static const char *const command[] = {
         "-c",
         "source \"$$1\" >/dev/null 2>&1\n"
         "u=$${DH_ADMIN_USER-}\n"
-        "g=$$(getent group -- \"$$u\" 2>/dev/null) && g=$${g#*:*:} && g=$${g%%:*} || g=$$(id -g -- \"$$u\" 2>/dev/null)\n"
+        "g=$$(getent group -- \"$$u\" 2>/dev/null) && g=$${g#*:*:} && g=$${g%%:*} || g=$$(id -g -- \"$$u\" "
+        "2>/dev/null)\n"
         "printf '%s\\n' \"$$u\" \"$$(id -u -- \"$$u\" 2>/dev/null)\" \"$$g\" \"$$(id -u -- etcd 2>/dev/null)\"\n",
         "dh_users",
         DH_USERS_FILE,
@@ -58,11 +59,12 @@ static int append_command(sd_bus_message *m) {
 static int append_properties(sd_bus_message *m, int output_fd) {
         int r;
 
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Description", "s", "Who is DH_ADMIN_USER", "Type", "s", "oneshot",
-                                  "Slice", "s", "dhetcd.slice", "CollectMode", "s", "inactive-or-failed");
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Description", "s", "Who is DH_ADMIN_USER", "Type", "s",
+                                  "oneshot", "Slice", "s", "dhetcd.slice", "CollectMode", "s", "inactive-or-failed");
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "TimeoutStartUSec", "t", (uint64_t) USERS_TIMEOUT,
-                                          "ProtectSystem", "s", "strict", "PrivateTmp", "b", true, "NoNewPrivileges", "b", true);
+                                          "ProtectSystem", "s", "strict", "PrivateTmp", "b", true, "NoNewPrivileges",
+                                          "b", true);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "StandardOutputFileDescriptor", "h", output_fd);
         return r < 0 ? r : append_command(m);
@@ -95,14 +97,15 @@ static int parse_output(HostOperation *op, char *text) {
         for (size_t i = 0; i < LINES; i++) {
                 lines[i] = strsep(&save, "\n");
                 if (!lines[i])
-                        return fail(&op->why, -EBADMSG, "%s cannot be sourced; try: bash -xc 'source %s'", DH_USERS_FILE,
-                                    DH_USERS_FILE);
+                        return fail(&op->why, -EBADMSG, "%s cannot be sourced; try: bash -xc 'source %s'",
+                                    DH_USERS_FILE, DH_USERS_FILE);
         }
         if (!user_is_plausible(lines[0]))
-                return fail(&op->why, -ENODATA, "%s sets no DH_ADMIN_USER that is the name of a user; correct it", DH_USERS_FILE);
+                return fail(&op->why, -ENODATA, "%s sets no DH_ADMIN_USER that is the name of a user; correct it",
+                            DH_USERS_FILE);
         if (parse_id(lines[1], &op->admin.uid) < 0 || parse_id(lines[2], &op->admin.gid) < 0)
-                return fail(&op->why, -ESRCH, "the user %s, DH_ADMIN_USER of %s, is not known on this host; see: id %s", lines[0],
-                            DH_USERS_FILE, lines[0]);
+                return fail(&op->why, -ESRCH, "the user %s, DH_ADMIN_USER of %s, is not known on this host; see: id %s",
+                            lines[0], DH_USERS_FILE, lines[0]);
         op->admin.has_etcd = parse_id(lines[3], &op->admin.etcd_uid) >= 0;
 
         free(op->admin.name);
@@ -160,8 +163,8 @@ int host_operation_admin_user(HostOperation *op, HostNext then) {
 /* ---- the method ---- */
 
 static int admin_user_known(HostOperation *op) {
-        return host_operation_answer(op, json_pack("[s, I, I]", op->admin.name, (json_int_t) op->admin.uid,
-                                                   (json_int_t) op->admin.gid));
+        return host_operation_answer(
+                op, json_pack("[s, I, I]", op->admin.name, (json_int_t) op->admin.uid, (json_int_t) op->admin.gid));
 }
 
 int begin_admin_user(HostOperation *op) {

@@ -212,7 +212,7 @@ static int append_strings(sd_bus_message *m, const json_t *list) {
         r = sd_bus_message_open_container(m, 'a', "s");
         if (r < 0)
                 return r;
-        json_array_foreach(list, i, s) {
+        json_array_foreach (list, i, s) {
                 r = sd_bus_message_append(m, "s", json_string_value(s) ?: "");
                 if (r < 0)
                         return r;

@@ -28,7 +28,8 @@ static bool is_plain(const char *path) {
                !(n >= 3 && streq(path + n - 3, "/.."));
 }
 
-/* A symlink that root made is followed. One of somebody else would let the etcd user choose what root moves and owns. */
+/* A symlink that root made is followed. One of somebody else would let the etcd user choose what root moves and owns.
+ */
 static int resolve(HostOperation *op, const char *path, char **ret) {
         struct stat st;
 
@@ -37,7 +38,8 @@ static int resolve(HostOperation *op, const char *path, char **ret) {
                 return *ret ? 0 : -ENOMEM;
         }
         if (st.st_uid != 0)
-                return fail(&op->why, -EPERM, "%s is a symbolic link that root did not make; look at it: ls -l %s", path, path);
+                return fail(&op->why, -EPERM, "%s is a symbolic link that root did not make; look at it: ls -l %s",
+                            path, path);
         *ret = realpath(path, NULL);
         return *ret ? 0 : fail(&op->why, -errno, "%s leads nowhere: %s", path, strerror(errno));
 }
@@ -138,8 +140,8 @@ static int move_and_make(HostOperation *op, const Place *p) {
         if (r < 0)
                 return r;
 
-        host_operation_event(op, EVENT_HOST_CHANGED, LOG_INFO, NULL, NULL, moved ? "%s was moved aside and is empty now" : "%s is there and empty",
-                             p->path);
+        host_operation_event(op, EVENT_HOST_CHANGED, LOG_INFO, NULL, NULL,
+                             moved ? "%s was moved aside and is empty now" : "%s is there and empty", p->path);
         return host_operation_answer(op, json_pack("[b]", moved));
 }
 
@@ -221,8 +223,8 @@ static int restore_with_unit(HostOperation *op) {
         if (!kept)
                 return host_operation_answer(op, json_array());
         if (unit_runs(op))
-                return fail(&op->why, -EBUSY, "%s still runs on this host; stop it first: systemctl stop %s", DH_ETCD_UNIT,
-                            DH_ETCD_UNIT);
+                return fail(&op->why, -EBUSY, "%s still runs on this host; stop it first: systemctl stop %s",
+                            DH_ETCD_UNIT, DH_ETCD_UNIT);
         return restore_place(op, kept);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The facts of this host. What cannot be found out is null or absent: a host may be new, half set up or broken, and says so
- * in its facts instead of failing. */
+/* The facts of this host. What cannot be found out is null or absent: a host may be new, half set up or broken, and
+ * says so in its facts instead of failing. */
 
 #include "host-facts.h"
 
@@ -83,8 +83,8 @@ static bool listens(const char *table, unsigned port) {
         for (const char *line = strchr(table, '\n'); line; line = strchr(line + 1, '\n')) {
                 unsigned local, state;
 
-                if (sscanf(line + 1, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 && local == port &&
-                    state == 0x0a)
+                if (sscanf(line + 1, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 &&
+                    local == port && state == 0x0a)
                         return true;
         }
         return false;
@@ -139,9 +139,9 @@ static json_t *free_bytes(const char *path) {
 
 static void add_scripts(json_t *facts) {
         set(facts, "vendor_scripts",
-            json_pack("{sb sb sb sb}", "config_generator.sh", access(DH_CONFIG_GENERATOR, X_OK) >= 0, "config_packager.sh",
-                      access(DH_CONFIG_PACKAGER, X_OK) >= 0, "enable_dh_etcd_systemd.sh", access(DH_ENABLE_SYSTEMD, X_OK) >= 0,
-                      "dh_users", access(DH_USERS_FILE, R_OK) >= 0));
+            json_pack("{sb sb sb sb}", "config_generator.sh", access(DH_CONFIG_GENERATOR, X_OK) >= 0,
+                      "config_packager.sh", access(DH_CONFIG_PACKAGER, X_OK) >= 0, "enable_dh_etcd_systemd.sh",
+                      access(DH_ENABLE_SYSTEMD, X_OK) >= 0, "dh_users", access(DH_USERS_FILE, R_OK) >= 0));
 }
 
 static void add_latest(json_t *facts) {
@@ -185,19 +185,21 @@ static json_t *package_digest(void) {
 /* ---- the configuration ---- */
 
 static json_t *tls_facts(const ConfigTls *t) {
-        return json_pack("{so so so sb}", "cert_file", string_or_null(t->cert_file), "key_file", string_or_null(t->key_file),
-                         "trusted_ca_file", string_or_null(t->trusted_ca_file), "client_cert_auth", (int) t->client_cert_auth);
+        return json_pack("{so so so sb}", "cert_file", string_or_null(t->cert_file), "key_file",
+                         string_or_null(t->key_file), "trusted_ca_file", string_or_null(t->trusted_ca_file),
+                         "client_cert_auth", (int) t->client_cert_auth);
 }
 
 static json_t *config_facts(const ConfigYaml *c) {
         return json_pack("{so so so so so so so so so sb so so}", "name", string_or_null(c->name), "data_dir",
                          string_or_null(c->data_dir), "initial_cluster", string_or_null(c->initial_cluster),
                          "initial_cluster_state", string_or_null(c->initial_cluster_state), "initial_cluster_token",
-                         string_or_null(c->initial_cluster_token), "listen_peer_urls", string_or_null(c->listen_peer_urls),
-                         "listen_client_urls", string_or_null(c->listen_client_urls), "initial_advertise_peer_urls",
+                         string_or_null(c->initial_cluster_token), "listen_peer_urls",
+                         string_or_null(c->listen_peer_urls), "listen_client_urls",
+                         string_or_null(c->listen_client_urls), "initial_advertise_peer_urls",
                          string_or_null(c->initial_advertise_peer_urls), "advertise_client_urls",
-                         string_or_null(c->advertise_client_urls), "strict_reconfig_check", (int) c->strict_reconfig_check,
-                         "client", tls_facts(&c->client), "peer", tls_facts(&c->peer));
+                         string_or_null(c->advertise_client_urls), "strict_reconfig_check",
+                         (int) c->strict_reconfig_check, "client", tls_facts(&c->client), "peer", tls_facts(&c->peer));
 }
 
 static void add_authorities_of(char **pem, const char *path) {
@@ -239,12 +241,13 @@ static void add_trust(json_t *facts, const ConfigYaml *c) {
         set(facts, "certificates", certificates);
 }
 
+static const char *const data_directory_states[] = {
+        [DATA_DIRECTORY_ABSENT] = "absent",
+        [DATA_DIRECTORY_EMPTY] = "empty",
+        [DATA_DIRECTORY_IN_USE] = "in-use",
+};
+
 static void add_data_directory(json_t *facts, const ConfigYaml *c) {
-        static const char *const states[] = {
-                [DATA_DIRECTORY_ABSENT] = "absent",
-                [DATA_DIRECTORY_EMPTY] = "empty",
-                [DATA_DIRECTORY_IN_USE] = "in-use",
-        };
         const char *path = c ? c->data_dir : NULL;
         DataDirectoryState state = DATA_DIRECTORY_ABSENT;
         struct stat st = { .st_uid = 0 };
@@ -255,8 +258,45 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         bytes = free_bytes(path && state != DATA_DIRECTORY_ABSENT ? path : DH_ETCD_DATA_PARENT);
         if (json_is_null(bytes))
                 bytes = free_bytes("/var/lib");
-        set(facts, "data_directory", json_pack("{so ss sI sI so}", "path", string_or_null(path), "state", states[state], "uid",
-                                               (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "free_bytes", bytes));
+        set(facts, "data_directory",
+            json_pack("{so ss sI sI so}", "path", string_or_null(path), "state", data_directory_states[state], "uid",
+                      (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "free_bytes", bytes));
+}
+
+/* The digest of config.yaml with the three keys' values blanked: equal ones differ only in what a running etcd ignores.
+ */
+static json_t *config_digest(void) {
+        static const ConfigEdit blank[] = {
+                { "initial-cluster", "-" },
+                { "initial-cluster-state", "-" },
+                { "initial-cluster-token", "-" },
+        };
+        _cleanup_free_ char *text = NULL, *blanked = NULL;
+        char hex[DIGEST_HEX_SIZE];
+        size_t size;
+
+        if (read_file(DH_ETCD_CONFIG, CONFIG_YAML_SIZE_MAX, true, &text, &size) < 0 ||
+            config_yaml_edit(text, size, blank, ELEMENTSOF(blank), &blanked, &size, NULL) < 0 ||
+            digest_bytes(blanked, size, hex) < 0)
+                return json_null();
+        return json_string(hex);
+}
+
+/* The data directories of all clusters this host ever was in: a new node has no config.yaml yet that would name its
+ * own. */
+static json_t *data_directories(void) {
+        _cleanup_(closedirp) DIR *d = opendir(DH_ETCD_DATA_PARENT);
+        json_t *list = json_object();
+        struct dirent *e;
+
+        while (d && (e = readdir(d)) && json_object_size(list) < CLIENTS_MAX) {
+                _cleanup_free_ char *path = format("%s/%s", DH_ETCD_DATA_PARENT, e->d_name);
+                DataDirectoryState state;
+
+                if (e->d_name[0] != '.' && path && data_directory_state(path, &state, NULL) >= 0)
+                        (void) json_object_set_new(list, e->d_name, json_string(data_directory_states[state]));
+        }
+        return list;
 }
 
 static void add_config(json_t *facts) {
@@ -273,8 +313,10 @@ static void add_config(json_t *facts) {
         set(facts, "config_mode", json_integer(st.st_mode & 07777));
         set(facts, "config_uid", json_integer(st.st_uid));
         set(facts, "config_gid", json_integer(st.st_gid));
+        set(facts, "config_digest", config_digest());
         add_trust(facts, c);
         add_data_directory(facts, c);
+        set(facts, "data_directories", data_directories());
 }
 
 /* ---- ourselves ---- */
@@ -289,9 +331,10 @@ static json_t *lock_facts(void) {
 }
 
 static json_t *unit_facts(const UnitState *u) {
-        return json_pack("{ss ss ss ss ss ss sI sI}", "load_state", u->load_state, "active_state", u->active_state, "sub_state",
-                         u->sub_state, "unit_file_state", u->unit_file_state, "result", u->result, "invocation_id",
-                         u->invocation_id, "n_restarts", (json_int_t) u->n_restarts, "main_pid", (json_int_t) u->main_pid);
+        return json_pack("{ss ss ss ss ss ss sI sI}", "load_state", u->load_state, "active_state", u->active_state,
+                         "sub_state", u->sub_state, "unit_file_state", u->unit_file_state, "result", u->result,
+                         "invocation_id", u->invocation_id, "n_restarts", (json_int_t) u->n_restarts, "main_pid",
+                         (json_int_t) u->main_pid);
 }
 
 json_t *host_facts(const UnitState *unit) {
@@ -324,9 +367,12 @@ const char *host_own_address(char ret[static 256]) {
         all = addresses();
         if (json_array_size(all) > 0)
                 snprintf(ret, 256, "%s", json_string_value(json_array_get(all, 0)));
-        else if (gethostname(ret, 256) < 0)
-                strcpy(ret, "localhost");
-        ret[255] = '\0';
+        else {
+                char name[256] = "";
+
+                (void) gethostname(name, sizeof(name) - 1);
+                snprintf(ret, 256, "%s", *name ? name : "localhost");
+        }
         return ret;
 }
 

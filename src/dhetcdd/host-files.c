@@ -60,7 +60,7 @@ int check_edit_config(HostOperation *op) {
 
         if (json_object_size(values) == 0)
                 return host_operation_reject(op, "there is nothing to edit");
-        json_object_foreach(values, key, value) {
+        json_object_foreach (values, key, value) {
                 r = check_value(op, key, json_string_value(value));
                 if (r < 0)
                         return r;
@@ -81,7 +81,7 @@ int begin_edit_config(HostOperation *op) {
         size_t n = 0;
         int r;
 
-        json_object_foreach(values, key, value)
+        json_object_foreach (values, key, value)
                 edits[n++] = (ConfigEdit){ key, json_string_value(value) };
 
         before = config_digest(before_hex);
@@ -91,8 +91,8 @@ int begin_edit_config(HostOperation *op) {
         if (r < 0)
                 return r;
         if (r > 0)
-                host_operation_event(op, EVENT_HOST_CHANGED, LOG_INFO, before, config_digest(after_hex), "%s was edited",
-                                     DH_ETCD_CONFIG);
+                host_operation_event(op, EVENT_HOST_CHANGED, LOG_INFO, before, config_digest(after_hex),
+                                     "%s was edited", DH_ETCD_CONFIG);
         return host_operation_answer(op, json_pack("[b]", r > 0 || op->was_open));
 }
 
@@ -125,8 +125,8 @@ static int trust_in_file(HostOperation *op, const char *path) {
                 return fail(&op->why, -errno, "%s, trusted-ca-file of %s, is not there: %s", path, DH_ETCD_CONFIG,
                             strerror(errno));
         if (!is_below(real, DH_ETCD_DIR) && !is_below(real, DH_SYSCONFIG_DIR))
-                return fail(&op->why, -EXDEV, "%s, trusted-ca-file of %s, is in neither %s nor %s and is not changed", real,
-                            DH_ETCD_CONFIG, DH_ETCD_DIR, DH_SYSCONFIG_DIR);
+                return fail(&op->why, -EXDEV, "%s, trusted-ca-file of %s, is in neither %s nor %s and is not changed",
+                            real, DH_ETCD_CONFIG, DH_ETCD_DIR, DH_SYSCONFIG_DIR);
         return authorities_add_file(real, host_operation_string(op, "pem"), &op->why);
 }
 
@@ -160,9 +160,11 @@ int check_deliver(HostOperation *op) {
         char hex[DIGEST_HEX_SIZE];
 
         if (op->size == 0 || op->size > PACKAGE_SIZE_MAX)
-                return host_operation_reject(op, "a package has 1 to %u bytes, this has %zu", PACKAGE_SIZE_MAX, op->size);
+                return host_operation_reject(op, "a package has 1 to %u bytes, this has %zu", PACKAGE_SIZE_MAX,
+                                             op->size);
         if (digest_bytes(op->data, op->size, hex) < 0 || !streq(hex, digest))
-                return host_operation_reject(op, "the package did not arrive as it was sent: its SHA-256 is another one");
+                return host_operation_reject(op,
+                                             "the package did not arrive as it was sent: its SHA-256 is another one");
         return 0;
 }
 

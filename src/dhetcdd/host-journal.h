@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Reads lines back from the journal, newest last; made printable, each at most 1 KiB and all together at most 128 KiB (the
- * oldest go first). *ret is NULL where there are none. */
+/* Reads lines back from the journal, newest last; made printable, each at most 1 KiB and all together at most 128 KiB
+ * (the oldest go first). *ret is NULL where there are none. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -24,8 +24,8 @@ int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char 
 
         lock = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         if (!json_get_string(lock, "job") || !json_get_string(lock, "holder"))
-                return fail(reterr, -EBADMSG, "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it",
-                            LOCK_PATH);
+                return fail(reterr, -EBADMSG,
+                            "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it", LOCK_PATH);
         job = strdup(json_get_string(lock, "job"));
         holder = strdup(json_get_string(lock, "holder"));
         if (!job || !holder)
@@ -44,7 +44,8 @@ static int busy(HostOperation *op, const char *job, const char *holder, uint64_t
         if (localtime_r(&seconds, &tm))
                 strftime(when, sizeof(when), "%F %T %Z", &tm);
         op->error_name = DHETCD_ERROR_BUSY;
-        return fail(&op->why, -EBUSY, "held by job %s of %s since %s; see there: dhetcd show %s", job, holder, when, job);
+        return fail(&op->why, -EBUSY, "held by job %s of %s since %s; see there: dhetcd show %s", job, holder, when,
+                    job);
 }
 
 /* 1: the operation's own job holds it; 0: nobody does. */
@@ -111,7 +112,8 @@ int begin_unlock(HostOperation *op) {
                 r = unlink_durable(LOCK_PATH);
                 if (r < 0)
                         return fail(&op->why, r, "%s cannot be removed: %s", LOCK_PATH, strerror(-r));
-                host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by no job any more");
+                host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL,
+                                     "This host is held by no job any more");
         }
         return r < 0 ? r : host_operation_answer(op, json_array());
 }

@@ -178,7 +178,8 @@ static void answer_all(HostOperation *op, int r) {
                         continue;
                 /* A text that is no UTF-8 cannot be sent, and a caller without an answer waits for ever. */
                 if (sd_bus_reply_method_errorf(op->callers[i], name, "%s", error_text(op->why, k)) < 0)
-                        (void) sd_bus_reply_method_errorf(op->callers[i], name, "%s failed: %s", op->method->name, strerror(-k));
+                        (void) sd_bus_reply_method_errorf(op->callers[i], name, "%s failed: %s", op->method->name,
+                                                          strerror(-k));
         }
 }
 
@@ -186,11 +187,13 @@ static void end(HostOperation *op, int r) {
         HostKey key = key_of(op);
 
         unlink_operation(op);
+        if (r > 0 && !op->answer) /* a mistake of ours must never look like success */
+                r = -ENOTRECOVERABLE;
         if (r > 0 && op->intended)
                 r = host_record_done(op->record, &key, op->answer, &op->why);
         else if (r < 0 && op->intended)
                 (void) (host_record_failed(op->record, &key, error_text(op->why, r), NULL) < 0);
-        if (r < 0 && op->txn)
+        if (r < 0 && op->method->recorded)
                 host_operation_event(op, EVENT_WARNING, LOG_WARNING, NULL, NULL, "%s failed: %s", op->method->name,
                                      error_text(op->why, r));
         answer_all(op, r);
@@ -257,8 +260,8 @@ static int look_into_record(HostOperation *op) {
         }
 
         if (op->method->forward && host_record_is_restored(op->record, op->step))
-                return host_operation_reject(op, "step \"%s\" of %s was taken back here; it cannot be done any more", op->step,
-                                             op->txn);
+                return host_operation_reject(op, "step \"%s\" of %s was taken back here; it cannot be done any more",
+                                             op->step, op->txn);
         return 0;
 }
 
@@ -350,7 +353,8 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 int host_operation_sleep(HostOperation *op, uint64_t usec, HostNext then) {
         op->then = then;
         op->timer = sd_event_source_unref(op->timer);
-        return sd_event_add_time(op->host->event, &op->timer, CLOCK_BOOTTIME, now_boot() + usec, USEC_PER_MSEC, on_timer, op);
+        return sd_event_add_time(op->host->event, &op->timer, CLOCK_BOOTTIME, now_boot() + usec, USEC_PER_MSEC,
+                                 on_timer, op);
 }
 
 /* ---- telling ---- */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One call of a method of org.dhetcd1.Host, from its message to its answer. An operation that must wait (for systemd, for a
- * script) returns to the event loop and goes on in a continuation; a second call that asks for the same while it is
- * under way only waits for its answer too.
+/* One call of a method of org.dhetcd1.Host, from its message to its answer. An operation that must wait (for systemd,
+ * for a script) returns to the event loop and goes on in a continuation; a second call that asks for the same while it
+ * is under way only waits for its answer too.
  *
  * Life: host_operation_new() reads and checks the arguments → polkit → host_operation_start(): the record of what was
- * done answers, or the method's begin() runs, its continuations after it, and the answer goes to everybody who waits. */
+ * done answers, or the method's begin() runs, its continuations after it, and the answer goes to everybody who waits.
+ */
 
 #include "basic/digest.h"
 #include "basic/error.h"
@@ -20,7 +21,7 @@
 #include "host-record.h"
 #include "host.h"
 
-#define CALLERS_MAX 8U
+#define CALLERS_MAX 64U
 #define JOB_SIZE 9U /* 8 digits and the NUL */
 
 typedef struct HostOperation HostOperation;
@@ -30,13 +31,14 @@ typedef int (*HostNext)(HostOperation *op) _must_check_;
 
 typedef struct HostMethod {
         const char *name;
-        const char *arguments; /* names, separated by spaces; their types are the message's, which the vtable has checked */
-        const char *answer;    /* its signature */
-        const char *action;    /* polkit's */
-        bool recorded;         /* has intent and done */
-        bool replayed;         /* answered from the record where it was done */
-        bool forward;          /* not to be done in a step that was restored */
-        bool locked;           /* refused while another job holds this host's lock */
+        const char *
+                arguments; /* names, separated by spaces; their types are the message's, which the vtable has checked */
+        const char *answer;                           /* its signature */
+        const char *action;                           /* polkit's */
+        bool recorded;                                /* has intent and done */
+        bool replayed;                                /* answered from the record where it was done */
+        bool forward;                                 /* not to be done in a step that was restored */
+        bool locked;                                  /* refused while another job holds this host's lock */
         int (*check)(HostOperation *op) _must_check_; /* the arguments that are its own; NULL: none */
         HostNext begin;
 } HostMethod;
@@ -63,42 +65,43 @@ struct HostOperation {
         sd_bus_message *callers[CALLERS_MAX];
         size_t n_callers;
 
-        json_t *arguments;       /* an object; but for bytes: */
+        json_t *arguments; /* an object; but for bytes: */
         void *data;
         size_t size;
-        const char *txn, *step;  /* borrowed from the arguments, or NULL */
-        const char *verb;        /* what tells two operations of a step apart, or NULL */
+        const char *txn, *step; /* borrowed from the arguments, or NULL */
+        const char *verb;       /* what tells two operations of a step apart, or NULL */
         char job[JOB_SIZE];
         char digest[DIGEST_HEX_SIZE]; /* of the arguments */
-        HostRecord *record;      /* borrowed; NULL where nothing is recorded */
-        bool was_open;           /* it was begun before, and then we died */
-        const json_t *extra;     /* what that intent kept; borrowed */
-        bool intended;           /* the intent is on disk */
-        bool canceled;           /* its step is being restored: do not begin what you have not begun */
+        HostRecord *record;           /* borrowed; NULL where nothing is recorded */
+        bool was_open;                /* it was begun before, and then we died */
+        const json_t *extra;          /* what that intent kept; borrowed */
+        bool intended;                /* the intent is on disk */
+        bool canceled;                /* its step is being restored: do not begin what you have not begun */
 
-        bool changed;            /* it has changed something */
+        bool changed; /* it has changed something */
 
-        json_t *answer;          /* an array, one entry for each type of the method's answer */
+        json_t *answer; /* an array, one entry for each type of the method's answer */
         char *why;
-        const char *error_name;  /* DHETCD_ERROR_FAILED where NULL */
+        const char *error_name; /* DHETCD_ERROR_FAILED where NULL */
 
-        HostNext then;           /* after the present wait */
+        HostNext then; /* after the present wait */
         UnitQuery *query;
-        UnitState unit;          /* what the newest query found */
+        UnitState unit; /* what the newest query found */
         UnitJob *unit_job;
-        int job_error;           /* how the newest job ended */
+        int job_error; /* how the newest job ended */
         char *job_result, *job_why;
         sd_event_source *timer;
-        HostNext then_admin;     /* after host_operation_admin_user() */
+        HostNext then_admin; /* after host_operation_admin_user() */
         AdminUser admin;
         int output_fd;
-        void *own;               /* the method's own state, and what frees it */
+        void *own; /* the method's own state, and what frees it */
         void (*free_own)(void *own);
 };
 
 /* ---- for the interface ---- */
 
-int host_operation_new(Host *h, const HostMethod *method, sd_bus_message *m, HostOperation **ret, char **reterr) _must_check_;
+int host_operation_new(Host *h, const HostMethod *method, sd_bus_message *m, HostOperation **ret,
+                       char **reterr) _must_check_;
 HostOperation *host_operation_free(HostOperation *op);
 DEFINE_CLEANUP(HostOperation *, host_operation_free)
 
@@ -130,17 +133,19 @@ static inline const char *host_operation_string(const HostOperation *op, const c
         return json_get_string(op->arguments, name);
 }
 
-char *host_transaction_dir(const char *txn);                   /* host/TXN */
-char *host_snapshot_name(const char *txn, const char *step);   /* TXN.STEP */
-int host_forget_record(Host *h, const char *txn);              /* closes it */
+char *host_transaction_dir(const char *txn);                 /* host/TXN */
+char *host_snapshot_name(const char *txn, const char *step); /* TXN.STEP */
+int host_forget_record(Host *h, const char *txn);            /* closes it */
 bool txn_is_valid(const char *txn);
 bool step_is_valid(const char *step);
 
-/* host-address.c: this host as the others call it: its peer address, else its first address, else its name. Never NULL. */
+/* host-address.c: this host as the others call it: its peer address, else its first address, else its name. Never NULL.
+ */
 const char *host_own_address(char ret[static 256]);
 
 /* host-lock.c */
-int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char **reterr) _must_check_; /* 1 held, 0 not */
+int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since,
+                   char **reterr) _must_check_; /* 1 held, 0 not */
 int begin_lock(HostOperation *op) _must_check_;
 int begin_unlock(HostOperation *op) _must_check_;
 int check_lock(HostOperation *op) _must_check_;
@@ -167,7 +172,8 @@ int begin_restore_data_directory(HostOperation *op) _must_check_;
 /* host-script.c */
 int check_run_script(HostOperation *op) _must_check_;
 int begin_run_script(HostOperation *op) _must_check_;
-/* Stops every script of the operation's transaction, also those an earlier daemon began, and cancels what waits to begin. */
+/* Stops every script of the operation's transaction, also those an earlier daemon began, and cancels what waits to
+ * begin. */
 int host_scripts_stop(HostOperation *op, HostNext then) _must_check_;
 
 /* host-unit.c */

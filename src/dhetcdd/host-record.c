@@ -62,7 +62,7 @@ HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const 
         const char *arguments = NULL;
         size_t i;
 
-        json_array_foreach(txn_log_records(r->log), i, record) {
+        json_array_foreach (txn_log_records(r->log), i, record) {
                 if (streq(json_get_string(record, "operation"), RESTORE)) {
                         restoring = is_type(record, "intent");
                         if (!is_restore && ends_life(record))
@@ -74,8 +74,8 @@ HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const 
                         state = HOST_RECORD_OPEN;
                         found = json_object_get(record, "extra");
                 } else if (is_type(record, "done")) {
-                        state = HOST_RECORD_DONE;
                         found = json_object_get(record, "answer");
+                        state = json_is_array(found) ? HOST_RECORD_DONE : HOST_RECORD_NONE;
                 } else
                         state = HOST_RECORD_NONE;
                 arguments = json_get_string(record, "arguments");
@@ -93,7 +93,7 @@ const json_t *host_record_recall(const HostRecord *r, const char *step, const ch
         const json_t *found = NULL, *record;
         size_t i;
 
-        json_array_foreach(txn_log_records(r->log), i, record)
+        json_array_foreach (txn_log_records(r->log), i, record)
                 if (is_type(record, "intent") && streq(json_get_string(record, "step"), step) &&
                     streq(json_get_string(record, "operation"), operation))
                         found = json_object_get(record, "extra");
@@ -104,8 +104,9 @@ bool host_record_is_restored(const HostRecord *r, const char *step) {
         const json_t *record;
         size_t i;
 
-        json_array_foreach(txn_log_records(r->log), i, record)
-                if (streq(json_get_string(record, "operation"), RESTORE) && streq(json_get_string(record, "step"), step))
+        json_array_foreach (txn_log_records(r->log), i, record)
+                if (streq(json_get_string(record, "operation"), RESTORE) &&
+                    streq(json_get_string(record, "step"), step))
                         return true;
         return false;
 }
@@ -116,7 +117,7 @@ int host_record_each_open(const HostRecord *r, const char *operation,
         size_t i, j;
         int k;
 
-        json_array_foreach(records, i, record) {
+        json_array_foreach (records, i, record) {
                 HostKey key = { json_get_string(record, "step"), operation, json_get_string(record, "verb"), NULL };
                 bool ended = false;
 

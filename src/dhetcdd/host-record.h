@@ -5,8 +5,8 @@
  * record with its place and checksum, on disk before the call returns). An operation has an intent before it changes
  * anything, and a done with its answer, or a failed, after it.
  *
- * An answer is given again only while it is still true: a restore that changed something begins a new life in which nothing
- * was done yet, and so does the same operation with other arguments. */
+ * An answer is given again only while it is still true: a restore that changed something begins a new life in which
+ * nothing was done yet, and so does the same operation with other arguments. */
 
 #include <stdbool.h>
 
@@ -38,13 +38,15 @@ int host_record_intent(HostRecord *r, const HostKey *key, json_t *extra, char **
 int host_record_done(HostRecord *r, const HostKey *key, json_t *answer, char **reterr) _must_check_;
 int host_record_failed(HostRecord *r, const HostKey *key, const char *why, char **reterr) _must_check_;
 
-/* The extra fields of the newest intent of an operation in a step, done or not, whatever its arguments were; borrowed, NULL where
- * none. */
+/* The extra fields of the newest intent of an operation in a step, done or not, whatever its arguments were; borrowed,
+ * NULL where none. */
 const json_t *host_record_recall(const HostRecord *r, const char *step, const char *operation);
 
 /* Whether the step was asked to be restored: it must not be done any more. */
 bool host_record_is_restored(const HostRecord *r, const char *step);
 
-/* Calls back for every operation of that name that has an intent and neither done nor failed. Stops at a negative errno. */
+/* Calls back for every operation of that name that has an intent and neither done nor failed. Stops at a negative
+ * errno. */
 int host_record_each_open(const HostRecord *r, const char *operation,
-                          int (*callback)(void *userdata, const char *step, const char *verb), void *userdata) _must_check_;
+                          int (*callback)(void *userdata, const char *step, const char *verb),
+                          void *userdata) _must_check_;

@@ -30,10 +30,12 @@ static int check_generate(HostOperation *op, const json_t *arguments) {
         const char *id;
 
         if (n < 3 || n > SERVERS_MAX + 2 || !streq(argument(arguments, n - 2), "--cluster-id"))
-                return host_operation_reject(op, "generate takes 1 to %u addresses, then --cluster-id and the ID", SERVERS_MAX);
+                return host_operation_reject(op, "generate takes 1 to %u addresses, then --cluster-id and the ID",
+                                             SERVERS_MAX);
         for (size_t i = 0; i < n - 2; i++) {
                 if (address_check(argument(arguments, i)) < 0)
-                        return host_operation_reject(op, "'%.64s' is not the address of a host", argument(arguments, i));
+                        return host_operation_reject(op, "'%.64s' is not the address of a host",
+                                                     argument(arguments, i));
                 for (size_t k = 0; k < i; k++)
                         if (streq(argument(arguments, i), argument(arguments, k)))
                                 return host_operation_reject(op, "%s is there twice", argument(arguments, i));
@@ -109,8 +111,8 @@ int script_arguments_check(HostOperation *op) {
         const ScriptKind *kind = find_kind(op->verb);
 
         if (!kind)
-                return host_operation_reject(op, "'%.64s' is none of generate, unpackage-server, unpackage-client, enable",
-                                             op->verb);
+                return host_operation_reject(
+                        op, "'%.64s' is none of generate, unpackage-server, unpackage-client, enable", op->verb);
         if (timeout < TIMEOUT_MIN || timeout > TIMEOUT_MAX)
                 return host_operation_reject(op, "the time for a script must be one second to six hours");
         return kind->check(op, json_object_get(op->arguments, "arguments"));
@@ -201,7 +203,8 @@ static int append_environment(sd_bus_message *m, const HostOperation *op) {
 
         if (!user)
                 return -ENOMEM;
-        return sd_bus_message_append(m, "(sv)", "Environment", "as", 4, user, "HOME=/root", "USER=root", "LOGNAME=root");
+        return sd_bus_message_append(m, "(sv)", "Environment", "as", 4, user, "HOME=/root", "USER=root",
+                                     "LOGNAME=root");
 }
 
 static int append_settings(sd_bus_message *m, const HostOperation *op, const char *dir) {
@@ -212,15 +215,17 @@ static int append_settings(sd_bus_message *m, const HostOperation *op, const cha
 
         if (!description)
                 return -ENOMEM;
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Description", "s", description, "Type", "s", "oneshot", "Slice", "s",
-                                  "dhetcd.slice", "CollectMode", "s", "inactive-or-failed", "AddRef", "b", true);
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Description", "s", description, "Type", "s", "oneshot",
+                                  "Slice", "s", "dhetcd.slice", "CollectMode", "s", "inactive-or-failed", "AddRef", "b",
+                                  true);
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "TimeoutStartUSec", "t", timeout, "TimeoutStopUSec", "t",
-                                          (uint64_t) (10 * USEC_PER_SEC), "KillMode", "s", "control-group", "SendSIGKILL", "b",
-                                          true);
+                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "TimeoutStartUSec", "t", timeout, "TimeoutStopUSec",
+                                          "t", (uint64_t) (10 * USEC_PER_SEC), "KillMode", "s", "control-group",
+                                          "SendSIGKILL", "b", true);
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "StandardInput", "s", "null", "StandardOutput", "s", "journal",
-                                          "StandardError", "s", "journal", "SyslogIdentifier", "s", slash + 1);
+                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "StandardInput", "s", "null", "StandardOutput", "s",
+                                          "journal", "StandardError", "s", "journal", "SyslogIdentifier", "s",
+                                          slash + 1);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "WorkingDirectory", "s", dir);
         return r;

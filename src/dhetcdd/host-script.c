@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* RunScript: a vendor script as a transient oneshot unit: its job ends when the script does. The unit is kept by our
- * reference until its result is read; if we die meanwhile it goes on, and the next call with the same arguments finds it
- * and waits for it, or, where it has ended unseen, runs the script again (each of them may run twice). */
+ * reference until its result is read; if we die meanwhile it goes on, and the next call with the same arguments finds
+ * it and waits for it, or, where it has ended unseen, runs the script again (each of them may run twice). */
 
 #include "basic/fs.h"
 #include "host-journal.h"
@@ -12,17 +12,17 @@
 #define STOP_TIMEOUT (60 * USEC_PER_SEC)
 #define JOB_GRACE (15 * USEC_PER_SEC) /* systemd ends the script by itself; this is for a systemd that does not */
 #define OUTPUT_LINES_MAX 500U
-#define LATE_LINES_PAUSE (100 * USEC_PER_MSEC)
-#define LATE_LINES_ROUNDS 20U /* at most */
+#define LATE_LINES_PAUSE (50 * USEC_PER_MSEC)
+#define LATE_LINES_ROUNDS 40U /* at most */
 #define LATE_LINES_QUIET 2U   /* so many rounds without a new line: that was all */
-#define LEFTOVER_TRIES 10U
+#define LEFTOVER_TRIES 20U
 
 typedef struct Script {
         char *unit;
         char *result;
         int status;
         char invocation_id[INVOCATION_ID_SIZE];
-        unsigned tries;        /* to start over a unit that has ended and is not gone yet */
+        unsigned tries; /* to start over a unit that has ended and is not gone yet */
         unsigned rounds, quiet;
         char **output;
 } Script;
@@ -37,8 +37,8 @@ static void script_free(void *p) {
 }
 
 static int call_on_unit(HostOperation *op, const char *method, const char *unit) {
-        return sd_bus_call_method_async(op->host->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, method, NULL, NULL,
-                                        "s", unit);
+        return sd_bus_call_method_async(op->host->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, method,
+                                        NULL, NULL, "s", unit);
 }
 
 /* ---- the output ---- */
@@ -50,7 +50,7 @@ static int answer(HostOperation *op) {
 
         if (!lines)
                 return -ENOMEM;
-        STRV_FOREACH(line, s->output)
+        STRV_FOREACH (line, s->output)
                 if (json_array_append_new(lines, json_string(*line)) < 0) {
                         json_decref(lines);
                         return -ENOMEM;
@@ -88,8 +88,8 @@ static int result_known(HostOperation *op) {
 
         (void) call_on_unit(op, "UnrefUnit", s->unit);
         if (!streq(op->unit.load_state, "loaded"))
-                return fail(&op->why, -ENXIO, "systemd does not know any more how %s ended; see: journalctl -u %s", s->unit,
-                            s->unit);
+                return fail(&op->why, -ENXIO, "systemd does not know any more how %s ended; see: journalctl -u %s",
+                            s->unit, s->unit);
         /* A script that is stopped may leave as if all were well. */
         if (streq(result, "success") && op->job_result && !streq(op->job_result, "done"))
                 result = op->job_result;
@@ -164,7 +164,8 @@ static int start(HostOperation *op) {
         r = host_operation_job(op, job_ended, &j);
         if (r >= 0)
                 r = unit_job_send(j, m, s->unit, timeout + JOB_GRACE);
-        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to run script \"%s\": %s", op->verb, strerror(-r)) : 0;
+        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to run script \"%s\": %s", op->verb, strerror(-r))
+                     : 0;
 }
 
 int check_run_script(HostOperation *op) {

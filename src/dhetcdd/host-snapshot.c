@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Snapshot, Restore, Compare, Forget. A snapshot is of files; the state of the unit and of the data directory go with it as
- * its note: Compare tells what is different, and putting those back is other methods' work. */
+/* Snapshot, Restore, Compare, Forget. A snapshot is of files; the state of the unit and of the data directory go with
+ * it as its note: Compare tells what is different, and putting those back is other methods' work. */
 
 #include "basic/fs.h"
 #include "host-operation.h"
@@ -26,7 +26,8 @@ static char **const unit_roots = roots + 2;
 
 /* What counts is whether it runs: a failed unit runs as little as a stopped one. */
 static const char *run_state(const char *active_state) {
-        bool runs = streq(active_state, "active") || streq(active_state, "activating") || streq(active_state, "reloading");
+        bool runs =
+                streq(active_state, "active") || streq(active_state, "activating") || streq(active_state, "reloading");
 
         return runs ? "active" : "inactive";
 }
@@ -46,8 +47,8 @@ static char *make_note(const UnitState *u) {
 
         if (config_yaml_read(DH_ETCD_CONFIG, &c, NULL) >= 0)
                 path = c->data_dir;
-        note = json_pack("{ss ss ss* ss}", "active", run_state(u->active_state), "enabled", u->unit_file_state, "data_dir", path,
-                         "data", data_state(path));
+        note = json_pack("{ss ss ss* ss}", "active", run_state(u->active_state), "enabled", u->unit_file_state,
+                         "data_dir", path, "data", data_state(path));
         return note ? json_dumps(note, JSON_COMPACT) : NULL;
 }
 
@@ -67,8 +68,8 @@ static int snapshot_with_unit(HostOperation *op) {
         if (r < 0)
                 return r;
         if (r > 0)
-                host_operation_event(op, EVENT_SNAPSHOT_TAKEN, LOG_INFO, digest, NULL, "Snapshot taken before \"%s\": %.16s…",
-                                     op->step, digest);
+                host_operation_event(op, EVENT_SNAPSHOT_TAKEN, LOG_INFO, digest, NULL,
+                                     "Snapshot taken before \"%s\": %.16s…", op->step, digest);
         return host_operation_answer(op, json_pack("[s]", digest));
 }
 
@@ -81,8 +82,8 @@ int begin_snapshot(HostOperation *op) {
 static int add_difference(json_t *list, const char *what, const char *was, const char *is) {
         if (streq(was, is))
                 return 0;
-        return json_array_append_new(list, json_sprintf("%s was %s and is %s", what, *was ? was : "not there",
-                                                        *is ? is : "not there"));
+        return json_array_append_new(
+                list, json_sprintf("%s was %s and is %s", what, *was ? was : "not there", *is ? is : "not there"));
 }
 
 static int compare_with_unit(HostOperation *op) {
@@ -107,10 +108,11 @@ static int compare_with_unit(HostOperation *op) {
                 return fail(&op->why, -EBADMSG, "the note of the snapshot %s is damaged", name);
         }
 
-        STRV_FOREACH(d, differences)
+        STRV_FOREACH (d, differences)
                 (void) json_array_append_new(list, json_string(*d) ?: json_string("a file whose name is no UTF-8"));
         (void) add_difference(list, DH_ETCD_UNIT, json_get_string(note, "active"), run_state(op->unit.active_state));
-        (void) add_difference(list, "the unit file of " DH_ETCD_UNIT, json_get_string(note, "enabled"), op->unit.unit_file_state);
+        (void) add_difference(list, "the unit file of " DH_ETCD_UNIT, json_get_string(note, "enabled"),
+                              op->unit.unit_file_state);
         (void) add_difference(list, "the data directory", json_get_string(note, "data"),
                               data_state(json_get_string(note, "data_dir")));
         return host_operation_answer(op, json_pack("[o]", list));
@@ -128,7 +130,8 @@ static int restore_answer(HostOperation *op) {
 
 static int restore_after_reload(HostOperation *op) {
         if (op->job_error < 0)
-                return fail(&op->why, op->job_error, "the files are restored, but systemd did not read its unit files again: %s",
+                return fail(&op->why, op->job_error,
+                            "the files are restored, but systemd did not read its unit files again: %s",
                             error_text(op->job_why, op->job_error));
         return restore_answer(op);
 }
@@ -163,8 +166,8 @@ static int restore_now(HostOperation *op) {
                 return r;
         if (r > 0) {
                 op->changed = true;
-                host_operation_event(op, EVENT_HOST_RESTORED, LOG_NOTICE, NULL, digest, "Files are as before \"%s\" again",
-                                     op->step);
+                host_operation_event(op, EVENT_HOST_RESTORED, LOG_NOTICE, NULL, digest,
+                                     "Files are as before \"%s\" again", op->step);
         }
         /* One that was cut short may have restored the files and not reloaded. */
         if (!op->was_open && known && snapshot_digest_now(unit_roots, after, NULL) >= 0 && streq(before, after))
@@ -199,7 +202,7 @@ static int forget_snapshots(HostOperation *op) {
                 if (r < 0)
                         return r;
         }
-        STRV_FOREACH(name, names) {
+        STRV_FOREACH (name, names) {
                 r = snapshot_remove(DHETCD_SNAPSHOT_STORE, *name, &op->why);
                 if (r < 0 && r != -ENOENT)
                         return r;

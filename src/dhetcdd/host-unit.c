@@ -6,6 +6,7 @@
 #include "host-operation.h"
 
 #define LINES_MAX 8U
+#define LINE_SIZE 240U /* in a message; the journal has all of it */
 #define LATE_LINES_WAIT (300 * USEC_PER_MSEC)
 #define TIMEOUT_MIN USEC_PER_SEC
 #define TIMEOUT_MAX (3600 * USEC_PER_SEC)
@@ -51,8 +52,20 @@ int check_manage_unit(HostOperation *op) {
 /* ---- the end ---- */
 
 static int done(HostOperation *op) {
-        host_operation_event(op, EVENT_UNIT_CHANGED, LOG_INFO, NULL, NULL, "%s was %s", DH_ETCD_UNIT, find_verb(op->verb)->past);
+        host_operation_event(op, EVENT_UNIT_CHANGED, LOG_INFO, NULL, NULL, "%s was %s", DH_ETCD_UNIT,
+                             find_verb(op->verb)->past);
         return host_operation_answer(op, json_pack("[s]", "done"));
+}
+
+/* At a character's beginning. */
+static void cut(char *line) {
+        size_t n = LINE_SIZE;
+
+        if (strlen(line) <= n)
+                return;
+        while (n > 0 && ((unsigned char) line[n] & 0xc0) == 0x80)
+                n--;
+        line[n] = '\0';
 }
 
 static int failed_with_lines(HostOperation *op) {
@@ -60,13 +73,25 @@ static int failed_with_lines(HostOperation *op) {
         _cleanup_free_ char *text = NULL;
         uint64_t begun = *(uint64_t *) op->own;
 
-        if (journal_read_unit(DH_ETCD_UNIT, begun, LINES_MAX, &lines) >= 0 && lines)
+        if (journal_read_unit(DH_ETCD_UNIT, begun, LINES_MAX, &lines) >= 0 && lines) {
+                STRV_FOREACH (line, lines)
+                        cut(*line);
                 text = strv_join(lines, " | ");
-        return fail(&op->why, -EIO, "%s of %s: %s. Its last lines: %s. See: journalctl -u dh-etcd", op->verb, DH_ETCD_UNIT,
+        }
+        return fail(&op->why, -EIO, "%s failed: %s. Last lines: %s | See: journalctl -u dh-etcd", op->verb,
                     error_text(op->job_why, op->job_error), text ?: "none");
 }
 
+/* A unit that failed too often would not be started, and one that was stopped is not to be listed as failed. Where it
+ * did not fail this is an error that says nothing. */
+static void reset_failed(HostOperation *op) {
+        (void) sd_bus_call_method_async(op->host->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                        "ResetFailedUnit", NULL, NULL, "s", DH_ETCD_UNIT);
+}
+
 static int job_ended(HostOperation *op) {
+        if (op->job_error >= 0 && streq(op->verb, "stop"))
+                reset_failed(op);
         if (op->job_error >= 0)
                 return done(op);
         /* Where there is no unit, it neither runs nor is it enabled. */
@@ -86,34 +111,55 @@ static int send_job(HostOperation *op) {
         r = host_operation_job(op, job_ended, &j);
         if (r < 0)
                 return r;
-        /* A unit that failed too often would not be started; where it did not fail this is an error that says nothing. */
         if (v->kind == VERB_JOB && v->starts)
-                (void) sd_bus_call_method_async(op->host->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
-                                                "ResetFailedUnit", NULL, NULL, "s", DH_ETCD_UNIT);
+                reset_failed(op);
         r = v->kind == VERB_JOB ? unit_job_verb(j, v->method, DH_ETCD_UNIT, timeout)
                                 : unit_job_enable(j, v->enable, DH_ETCD_UNIT, timeout);
-        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to %s %s: %s", op->verb, DH_ETCD_UNIT, strerror(-r)) : 0;
+        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to %s %s: %s", op->verb, DH_ETCD_UNIT, strerror(-r))
+                     : 0;
 }
 
 /* A restart that was begun and whose end we did not see happened if the unit runs as another invocation. */
 static bool was_restarted(const HostOperation *op) {
         const char *before = json_get_string(op->extra, "invocation");
 
-        return op->was_open && streq(op->verb, "restart") && before && !streq(before, op->unit.invocation_id) &&
-               streq(op->unit.active_state, "active");
+        return before && !streq(before, op->unit.invocation_id) && streq(op->unit.active_state, "active");
+}
+
+static int restart_seen(HostOperation *op) {
+        return was_restarted(op) ? done(op) : send_job(op);
+}
+
+static int ask_again(HostOperation *op) {
+        return host_operation_query(op, DH_ETCD_UNIT, restart_seen);
+}
+
+/* One that is still under way is waited for: asked for again, systemd would stop what it is just starting. */
+static int go_on_restarting(HostOperation *op) {
+        uint64_t timeout = (uint64_t) json_get_integer(op->arguments, "timeout", 0);
+        UnitJob *j;
+        int r;
+
+        if (op->unit.job == 0)
+                return restart_seen(op);
+        r = host_operation_job(op, ask_again, &j);
+        return r < 0 ? r : unit_job_attach(j, op->unit.job, DH_ETCD_UNIT, timeout);
 }
 
 static int manage_with_state(HostOperation *op) {
-        const char *before = op->was_open ? json_get_string(op->extra, "invocation") : NULL;
+        bool again = op->was_open && streq(op->verb, "restart");
         int r;
 
         if (find_verb(op->verb)->starts && streq(op->unit.load_state, "not-found"))
-                return fail(&op->why, -ENOENT, "there is no %s on this host; run %s there", DH_ETCD_UNIT, DH_ENABLE_SYSTEMD);
+                return fail(&op->why, -ENOENT, "there is no %s on this host; run %s there", DH_ETCD_UNIT,
+                            DH_ENABLE_SYSTEMD);
 
-        r = host_operation_intent(op, json_pack("{ss}", "invocation", before ?: op->unit.invocation_id));
+        /* What is kept is how it was before the first try. */
+        r = host_operation_intent(op, again && op->extra ? json_incref((json_t *) op->extra)
+                                                         : json_pack("{ss}", "invocation", op->unit.invocation_id));
         if (r < 0)
                 return r;
-        return was_restarted(op) ? done(op) : send_job(op);
+        return again ? go_on_restarting(op) : send_job(op);
 }
 
 int begin_manage_unit(HostOperation *op) {

@@ -80,14 +80,13 @@ Job *job_queue_next(const JobQueue *q) {
 }
 
 unsigned job_queue_position(const JobQueue *q, const Job *j) {
-        unsigned position = 0;
+        unsigned before = 0;
 
         if (j->state != JOB_QUEUED)
                 return 0;
         for (size_t i = 0; i < q->n; i++)
-                position += q->jobs[i]->state == JOB_RUNNING ||
-                            (q->jobs[i]->state == JOB_QUEUED && goes_before(q->jobs[i], j));
-        return position ?: 1;
+                before += q->jobs[i]->state == JOB_QUEUED && goes_before(q->jobs[i], j);
+        return before + 1;
 }
 
 Job *job_queue_expired(const JobQueue *q, uint64_t now, uint64_t *ret_next) {

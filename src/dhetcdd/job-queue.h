@@ -28,13 +28,13 @@ Job *job_queue_running(const JobQueue *q);
 /* What to work on now: a running job (a restarted daemon finds one), else the first that waits. NULL: nothing. */
 Job *job_queue_next(const JobQueue *q);
 
-/* 0: runs, or has ended; from 1: how many go before it, itself counted. */
+/* 0: runs, or has ended; from 1: its place among those that wait. */
 unsigned job_queue_position(const JobQueue *q, const Job *j);
 
 /* The first waiting job whose time to wait is over; NULL where none. *ret_next (may be NULL) is when the next one will
  * be, UINT64_MAX for never. */
 Job *job_queue_expired(const JobQueue *q, uint64_t now, uint64_t *ret_next);
 
-/* One ended job to forget: beyond the newest `keep_jobs` ended ones, or older than `keep_days`. Stuck ones are kept. NULL
- * where none. */
+/* One ended job to forget: beyond the newest `keep_jobs` ended ones, or older than `keep_days`. Stuck ones are kept.
+ * NULL where none. */
 Job *job_queue_prunable(const JobQueue *q, unsigned keep_jobs, unsigned keep_days, uint64_t now);

@@ -12,12 +12,8 @@
 #define JOB_JSON_SIZE_MAX (64U * 1024U)
 
 static const char *const state_names[_JOB_STATE_MAX] = {
-        [JOB_QUEUED] = "queued",
-        [JOB_RUNNING] = "running",
-        [JOB_COMMITTED] = "committed",
-        [JOB_REJECTED] = "rejected",
-        [JOB_ROLLED_BACK] = "rolled-back",
-        [JOB_STUCK] = "stuck",
+        [JOB_QUEUED] = "queued",     [JOB_RUNNING] = "running",         [JOB_COMMITTED] = "committed",
+        [JOB_REJECTED] = "rejected", [JOB_ROLLED_BACK] = "rolled-back", [JOB_STUCK] = "stuck",
         [JOB_CANCELED] = "canceled",
 };
 
@@ -82,7 +78,7 @@ int job_set_text(Job *j, const char *text) {
 static json_t *nodes_to_json(char *const *nodes) {
         json_t *array = json_array();
 
-        STRV_FOREACH(node, nodes)
+        STRV_FOREACH (node, nodes)
                 if (json_array_append_new(array, json_string(*node)) < 0) {
                         json_decref(array);
                         return NULL;
@@ -91,10 +87,10 @@ static json_t *nodes_to_json(char *const *nodes) {
 }
 
 json_t *job_to_json(const Job *j) {
-        return json_pack("{s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "nodes", nodes_to_json(j->nodes),
-                         "options", j->options, "uid", (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec,
-                         "ended_usec", (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text",
-                         j->text ?: "", "cancel", (int) j->cancel);
+        return json_pack("{s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "nodes",
+                         nodes_to_json(j->nodes), "options", j->options, "uid", (json_int_t) j->uid, "queued_usec",
+                         (json_int_t) j->queued_usec, "ended_usec", (json_int_t) j->ended_usec, "state",
+                         job_state_to_string(j->state), "text", j->text ?: "", "cancel", (int) j->cancel);
 }
 
 static int nodes_from_json(const json_t *array, char ***ret) {
@@ -105,7 +101,7 @@ static int nodes_from_json(const json_t *array, char ***ret) {
 
         if (!json_is_array(array) || json_array_size(array) == 0 || json_array_size(array) > JOB_NODES_MAX)
                 return -EBADMSG;
-        json_array_foreach(array, i, v) {
+        json_array_foreach (array, i, v) {
                 const char *s = json_string_value(v);
 
                 if (!s || address_check(s) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A job: what an operator asked for. It lives in JOBS-DIR/ID/job.json, which is written durably at every change, and its
- * transactions in JOBS-DIR/ID/1, /2, … Nothing here knows the bus. */
+/* A job: what an operator asked for. It lives in JOBS-DIR/ID/job.json, which is written durably at every change, and
+ * its transactions in JOBS-DIR/ID/1, /2, … Nothing here knows the bus. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,9 +66,11 @@ int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _mu
 char *job_txn_id(const Job *j, size_t n);                        /* "JOB-N" */
 char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n); /* "JOBS-DIR/JOB/N" */
 
-/* What the log of transaction N (from 1) tells; TXN_EMPTY where there is none. *ret_reason (may be NULL) is a copy of the
- * log's sentence or NULL. A log that cannot be read is the error, with its text in *reterr. */
-int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason, char **reterr) _must_check_;
+/* What the log of transaction N (from 1) tells; TXN_EMPTY where there is none. *ret_reason (may be NULL) is a copy of
+ * the log's sentence or NULL. A log that cannot be read is the error, with its text in *reterr. */
+int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason,
+                  char **reterr) _must_check_;
 
 /* The first transaction that is not committed, from 1; one more than there are nodes when all are. */
-int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason, char **reterr) _must_check_;
+int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason,
+                    char **reterr) _must_check_;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* org.dhetcd1.Manager. A handler reads, validates, asks polkit, acts and replies, in this order: polkit makes it run twice,
- * so nothing before the question has a side effect, and nothing found before it is kept over it. */
+/* org.dhetcd1.Manager. A handler reads, validates, asks polkit, acts and replies, in this order: polkit makes it run
+ * twice, so nothing before the question has a side effect, and nothing found before it is kept over it. */
 
 #include "basic/error.h"
 #include "basic/string-util.h"
@@ -34,9 +34,10 @@ static int refuse_while_busy(const Manager *m, sd_bus_error *error) {
         if (!holder)
                 return 0;
         nodes = strv_join(holder->nodes, ", ");
-        return sd_bus_error_setf(error, DHETCD_ERROR_BUSY,
-                                 "Job %s, which adds %s, is %s; wait for its end (dhetcd watch %s) or leave out --no-wait",
-                                 holder->id, nodes ?: "nodes", job_state_to_string(holder->state), holder->id);
+        return sd_bus_error_setf(
+                error, DHETCD_ERROR_BUSY,
+                "Job %s, which adds %s, is %s; wait for its end (dhetcd watch %s) or leave out --no-wait", holder->id,
+                nodes ?: "nodes", job_state_to_string(holder->state), holder->id);
 }
 
 static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
@@ -44,7 +45,7 @@ static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error
         _cleanup_free_ char *text = NULL;
         int r;
 
-        r = config_load(NULL, &config, NULL, &text);
+        r = config_load(NULL, &config, &a->warnings, &text);
         if (r == -EINVAL)
                 (void) fail_prefix(&text, r, "The configuration is wrong, mend it and try again");
         if (r >= 0)
@@ -87,6 +88,8 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r < 0)
                 return set_error(error, r == -EXFULL ? -EBUSY : r, text);
         j = TAKE_PTR(owned);
+        STRV_FOREACH (warning, a.warnings)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id }, "%s", *warning);
         return sd_bus_reply_method_return(message, "s", j->id);
 }
 
@@ -101,7 +104,8 @@ static int read_job(Manager *m, sd_bus_message *message, Job **ret, sd_bus_error
                 return r;
         *ret = job_queue_find(&m->queue, id);
         if (!*ret)
-                return sd_bus_error_setf(error, DHETCD_ERROR_NO_SUCH_JOB, "There is no job '%.64s'; see \"dhetcd list\"", id);
+                return sd_bus_error_setf(error, DHETCD_ERROR_NO_SUCH_JOB,
+                                         "There is no job '%.64s'; see \"dhetcd list\"", id);
         return 0;
 }
 
@@ -145,16 +149,16 @@ static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_err
         nodes = strv_join(j->nodes, " ");
         if (!nodes)
                 return -ENOMEM;
-        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ "nodes", nodes, "job", j->id, NULL },
-                         method_settle_job, m, error);
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK,
+                         (const char *const[]){ "nodes", nodes, "job", j->id, NULL }, method_settle_job, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
         if (j->state == JOB_STUCK)
                 manager_settle_job(m, j);
         else if (j->state != JOB_RUNNING)
-                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is %s: there is nothing to settle", j->id,
-                                         job_state_to_string(j->state));
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is %s: there is nothing to settle",
+                                         j->id, job_state_to_string(j->state));
         return sd_bus_reply_method_return(message, NULL);
 }
 

@@ -53,6 +53,7 @@ void manager_emit_running_job(Manager *m);
 typedef struct AddRequest {
         char **nodes;
         json_t *options; /* complete: what was not said comes from the configuration */
+        char **warnings; /* of the configuration */
         bool wait;
 } AddRequest;
 void add_request_done(AddRequest *a);

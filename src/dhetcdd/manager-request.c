@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What AddNodes may ask for. Everything that is wrong is said here, before anybody is asked for a password and before a job
- * is made. What a job runs with is fixed now: a later edit of the configuration changes no job that waits. */
+/* What AddNodes may ask for. Everything that is wrong is said here, before anybody is asked for a password and before a
+ * job is made. What a job runs with is fixed now: a later edit of the configuration changes no job that waits. */
 
 #include "basic/error.h"
 #include "basic/string-util.h"
@@ -11,6 +11,7 @@
 
 void add_request_done(AddRequest *a) {
         strv_free(a->nodes);
+        strv_free(a->warnings);
         json_decref(a->options);
         *a = (AddRequest){};
 }
@@ -19,8 +20,10 @@ static int check_node(const char *node, char **nodes, char **reterr) {
         int r = address_check(node);
 
         if (r == -EADDRNOTAVAIL)
-                return fail(reterr, -EINVAL,
-                            "'%.64s' can be no other host's address; name the address of the host that shall become a node", node);
+                return fail(
+                        reterr, -EINVAL,
+                        "'%.64s' can be no other host's address; name the address of the host that shall become a node",
+                        node);
         if (r < 0)
                 return fail(reterr, -EINVAL,
                             "'%.64s' is no IPv4 or IPv6 address in its usual spelling; names, ports, leading zeros and "
@@ -111,8 +114,8 @@ static int read_value(sd_bus_message *message, const Option *o, json_t **ret, ch
                                 *ret = json_string(text);
                                 return 0;
                         }
-                return fail(reterr, -EINVAL, "Option '%s' is '%.64s', but must be '%s' or '%s'", o->name, text, o->values[0],
-                            o->values[1]);
+                return fail(reterr, -EINVAL, "Option '%s' is '%.64s', but must be '%s' or '%s'", o->name, text,
+                            o->values[0], o->values[1]);
         }
 }
 

@@ -3,9 +3,9 @@
 /* The transient unit of one transaction, from before its start until it is gone.
  *
  * Signals only wake this up; what is true is asked for each time, so that it does not matter whether
- * the unit was started now, by an earlier run of the daemon, or has been gone for hours. Only once the unit is gone, its
- * ExecStopPost= included, is the transaction's log read, and the log alone decides what comes next. All slots belong to
- * the TxnRun: freeing it silences its callbacks. */
+ * the unit was started now, by an earlier run of the daemon, or has been gone for hours. Only once the unit is gone,
+ * its ExecStopPost= included, is the transaction's log read, and the log alone decides what comes next. All slots
+ * belong to the TxnRun: freeing it silences its callbacks. */
 
 #include "basic/error.h"
 #include "basic/string-util.h"
@@ -13,7 +13,7 @@
 #include "bus/unit-state.h"
 #include "manager-internal.h"
 
-#define POLL_USEC (20 * USEC_PER_SEC)         /* should a signal ever be lost */
+#define POLL_USEC (20 * USEC_PER_SEC) /* should a signal ever be lost */
 #define START_USEC (90 * USEC_PER_SEC)
 #define EXISTS_RETRY_USEC (200 * USEC_PER_MSEC)
 #define EXISTS_RETRIES_MAX 50U
@@ -68,8 +68,8 @@ static void finish(TxnRun *t, TxnState state, const char *reason) {
 
 /* Lets PID 1 forget the unit; a failure means that it has already done so. */
 static void unref_unit(TxnRun *t) {
-        (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, "UnrefUnit",
-                                        NULL, NULL, "s", t->unit);
+        (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                        "UnrefUnit", NULL, NULL, "s", t->unit);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -282,6 +282,6 @@ void txn_run_cancel(TxnRun *t) {
                 return; /* decide() heeds it */
         if (streq(t->verb, "settle"))
                 return;
-        (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER, "StopUnit",
-                                        NULL, NULL, "ss", t->unit, "replace");
+        (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                        "StopUnit", NULL, NULL, "ss", t->unit, "replace");
 }

@@ -14,8 +14,8 @@
 
 /* Settings younger than systemd 239, so that they are left out where it does not know them. */
 static const char *const optional[] = {
-        "ProtectHostname", "ProtectClock",  "ProtectKernelLogs", "ProtectProc",
-        "RestrictSUIDSGID", "LogRateLimitIntervalUSec", NULL,
+        "ProtectHostname",          "ProtectClock", "ProtectKernelLogs", "ProtectProc", "RestrictSUIDSGID",
+        "LogRateLimitIntervalUSec", NULL,
 };
 
 typedef struct Properties {
@@ -71,8 +71,8 @@ static void add_service(Properties *p, const char *verb, const char *txn) {
         add(p, "Slice", "s", "dhetcd.slice");
         add(p, "KillMode", "s", "mixed"); /* ssh lives on while the worker rolls back through it */
         add(p, "TimeoutStopUSec", "t", STOP_TIMEOUT_USEC);
-        /* Stopped before these at shutdown, since a rollback needs them. Not after dh-etcd.service: a restart of it would
-         * then wait for the stop of the unit that asks for it, and a rollback would hang until its timeout. */
+        /* Stopped before these at shutdown, since a rollback needs them. Not after dh-etcd.service: a restart of it
+         * would then wait for the stop of the unit that asks for it, and a rollback would hang until its timeout. */
         add(p, "After", "as", 2, "network.target", "dbus.service");
         /* The unit is kept until the daemon has seen its end, and not a moment longer, failed or not. */
         add(p, "CollectMode", "s", "inactive-or-failed");
@@ -80,7 +80,8 @@ static void add_service(Properties *p, const char *verb, const char *txn) {
         add(p, "LogRateLimitIntervalUSec", "t", (uint64_t) 0);
 }
 
-/* The worker speaks to etcd and the buses, keeps its log, writes the package and starts ssh; nothing else is left to it. */
+/* The worker speaks to etcd and the buses, keeps its log, writes the package and starts ssh; nothing else is left to
+ * it. */
 static void add_sandbox(Properties *p, const char *runtime) {
         const uint64_t capabilities = UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE |
                                       UINT64_C(1) << CAP_DAC_READ_SEARCH | UINT64_C(1) << CAP_FOWNER;

@@ -74,8 +74,9 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
         if (r < 0)
                 return r;
 
-        log_event(EVENT_JOB_QUEUED, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: add etcd node%s %s, asked for by user %u",
-                  j->id, strv_length(j->nodes) > 1 ? "s" : "", nodes, j->uid);
+        log_event(EVENT_JOB_QUEUED, LOG_INFO, &(EventContext){ .job = j->id },
+                  "Job %s: add etcd node%s %s, asked for by user %u", j->id, strv_length(j->nodes) > 1 ? "s" : "",
+                  nodes, j->uid);
         manager_emit_job_changed(m, j);
         manager_kick(m);
         return 0;
@@ -121,8 +122,8 @@ static char *join_from_to(char *const *nodes, size_t from, size_t to) {
         return strv_join(part, ", ");
 }
 
-/* A job ends before all of its nodes are added. This is the one place that knows what becomes of the nodes added before:
- * policy "keep" leaves them, and so does, for now, policy "all", which is to undo them here, newest first. */
+/* A job ends before all of its nodes are added. This is the one place that knows what becomes of the nodes added
+ * before: policy "keep" leaves them, and so does, for now, policy "all", which is to undo them here, newest first. */
 static void end_short(Manager *m, Job *j, size_t n, JobState state, const char *reason) {
         _cleanup_free_ char *kept = join_from_to(j->nodes, 0, n - 1);
         _cleanup_free_ char *left = join_from_to(j->nodes, n, strv_length(j->nodes));
@@ -131,7 +132,8 @@ static void end_short(Manager *m, Job *j, size_t n, JobState state, const char *
         if (kept && left)
                 text = format("%s: %s%s%s%s%s%s", j->nodes[n - 1], reason,
                               *kept ? ". Added before it, and members of the cluster now: " : "", kept,
-                              *kept ? " (they stay; dhetcd does not undo them)" : "", *left ? ". Not begun: " : "", left);
+                              *kept ? " (they stay; dhetcd does not undo them)" : "", *left ? ". Not begun: " : "",
+                              left);
         manager_end_job(m, j, state, text ?: reason);
 }
 
@@ -156,7 +158,8 @@ void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char 
                 text = format("%s; when the cause is mended, run \"dhetcd settle %s\"", reason ?: "stuck", j->id);
                 return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
         default: /* still open, and settling it ended too */
-                text = format("it could not be settled (%s); run \"dhetcd settle %s\"", reason ?: "the worker ended", j->id);
+                text = format("it could not be settled (%s); run \"dhetcd settle %s\"", reason ?: "the worker ended",
+                              j->id);
                 return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
         }
 }
@@ -199,8 +202,8 @@ static void advance(Manager *m, Job *j) {
                 return end_short(m, j, n, JOB_CANCELED, "canceled before it began");
 
         dir = job_txn_dir(j, m->jobs_dir, n);
-        text = format("%s%s etcd node %s (%zu of %zu)", j->cancel ? "canceling: " : "", j->settle ? "settling" : "adding",
-                      j->nodes[n - 1], n, strv_length(j->nodes));
+        text = format("%s%s etcd node %s (%zu of %zu)", j->cancel ? "canceling: " : "",
+                      j->settle ? "settling" : "adding", j->nodes[n - 1], n, strv_length(j->nodes));
         r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
         if (r >= 0) {
                 (void) manager_set_job(m, j, JOB_RUNNING, text);

@@ -167,9 +167,10 @@ static const char *check_answer(const GrpcCall *call, Answer *a, char *buffer, s
         return NULL;
 }
 
-/* In TLS 1.3 a server that refuses our certificate closes after the handshake, and the alert that tells why is lost when
- * the reset overtakes it. In TLS 1.2 the verdict is part of the handshake. So a reset without an answer is looked at once
- * more in TLS 1.2; not where a request must not be sent twice, and not believed from a server that speaks 1.3 only. */
+/* In TLS 1.3 a server that refuses our certificate closes after the handshake, and the alert that tells why is lost
+ * when the reset overtakes it. In TLS 1.2 the verdict is part of the handshake. So a reset without an answer is looked
+ * at once more in TLS 1.2; not where a request must not be sent twice, and not believed from a server that speaks 1.3
+ * only. */
 static int transfer_twice(GrpcChannel *ch, const GrpcCall *call, Transfer *t, char **reterr) {
         _cleanup_free_ char *why = NULL;
         int first, r;

@@ -116,7 +116,7 @@ static int check_ports(const char *address, const json_t *facts, char **reterr) 
 
 int preflight_new(const Addition *a, const char *address, const json_t *facts, uint64_t db_size, char **reterr) {
         const json_t *data = json_object_get(facts, "data_directory"), *unit = json_object_get(facts, "unit");
-        const char *state = json_get_string(data, "state"), *path = json_get_string(data, "path");
+        const char *state = json_get_string(json_object_get(facts, "data_directories"), a->cluster_id);
         uint64_t free_bytes = (uint64_t) json_get_integer(data, "free_bytes", 0);
         const char *active = json_get_string(unit, "active_state");
 
@@ -125,10 +125,10 @@ int preflight_new(const Addition *a, const char *address, const json_t *facts, u
                             DH_ETCD_UNIT, DH_ETCD_UNIT);
         if (streq(state, "in-use") && !a->move_data_aside)
                 return fail(reterr, -ENOTEMPTY,
-                            "%s: the data directory %s is not empty, etcd would not join with it (page, "
+                            "%s: the data directory %s/%s is not empty, etcd would not join with it (page, "
                             "Troubleshooting). Look "
                             "into it, or add the node with --move-data-aside",
-                            address, path ?: "");
+                            address, DH_ETCD_DATA_PARENT, a->cluster_id);
         if (free_bytes < 2 * db_size + DISK_MARGIN)
                 return fail(reterr, -ENOSPC, "%s: %" PRIu64 " MiB are free for etcd's data, %" PRIu64 " MiB are needed",
                             address, free_bytes >> 20, (2 * db_size + DISK_MARGIN) >> 20);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "test-util.h"
+
+#include "basic/fs.h"
+#include "basic/string-util.h"
+/* The daemon is no library. */
+#include "dhetcdd/host-record.c"
+
+static char dir[] = "/tmp/test-host-record-XXXXXX";
+static char *txn;
+
+static int make_dir(void **state) {
+        strcpy(dir + strlen(dir) - 6, "XXXXXX");
+        if (!mkdtemp(dir))
+                return -1;
+        txn = format("%s/7f3a9c21-1", dir);
+        return txn ? 0 : -1;
+}
+
+static int drop_dir(void **state) {
+        free(txn);
+        return remove_tree(dir);
+}
+
+static HostRecord *open_record(void) {
+        HostRecord *r = NULL;
+
+        assert_int_equal(host_record_open(txn, &r, NULL), 0);
+        return r;
+}
+
+/* As a crash does it: what is on disk is all there is. */
+static HostRecord *crash(HostRecord *r) {
+        host_record_free(r);
+        return open_record();
+}
+
+static const HostKey edit = { "narrow", "EditConfig", NULL, "d1" };
+static const HostKey restart = { "restart", "ManageUnit", "restart", "d2" };
+static const HostKey restore = { "narrow", "Restore", NULL, "d3" };
+
+static void intent(HostRecord *r, const HostKey *key, json_t *extra) {
+        assert_int_equal(host_record_intent(r, key, extra, NULL), 0);
+        json_decref(extra);
+}
+
+static void done(HostRecord *r, const HostKey *key, json_t *answer) {
+        assert_int_equal(host_record_done(r, key, answer, NULL), 0);
+        json_decref(answer);
+}
+
+static void assert_state(const HostRecord *r, const HostKey *key, HostRecordState state) {
+        assert_int_equal(host_record_find(r, key, NULL), state);
+}
+
+static void test_replay(void **state) {
+        HostRecord *r = open_record();
+        const json_t *found;
+
+        assert_state(r, &edit, HOST_RECORD_NONE);
+        intent(r, &edit, NULL);
+        r = crash(r);
+        assert_int_equal(host_record_find(r, &edit, &found), HOST_RECORD_OPEN);
+        assert_null(found);
+
+        done(r, &edit, json_pack("[b]", 1));
+        r = crash(r);
+        assert_int_equal(host_record_find(r, &edit, &found), HOST_RECORD_DONE);
+        assert_true(json_is_true(json_array_get(found, 0)));
+        assert_state(r, &restart, HOST_RECORD_NONE);
+        host_record_free(r);
+}
+
+static void test_failed_is_done_again(void **state) {
+        HostRecord *r = open_record();
+
+        intent(r, &restart, json_pack("{ss}", "invocation", "abc"));
+        assert_int_equal(host_record_failed(r, &restart, "no", NULL), 0);
+        r = crash(r);
+        assert_state(r, &restart, HOST_RECORD_NONE);
+        host_record_free(r);
+}
+
+static void test_other_arguments_verb_step(void **state) {
+        HostKey other_arguments = edit, other_verb = restart, other_step = edit;
+        HostRecord *r = open_record();
+
+        other_arguments.arguments = "d9";
+        other_verb.verb = "stop";
+        other_step.step = "finish";
+        intent(r, &edit, NULL);
+        done(r, &edit, json_pack("[b]", 1));
+        intent(r, &restart, NULL);
+        done(r, &restart, json_pack("[s]", "done"));
+        assert_state(r, &other_arguments, HOST_RECORD_NONE);
+        assert_state(r, &other_verb, HOST_RECORD_NONE);
+        assert_state(r, &other_step, HOST_RECORD_NONE);
+
+        /* A, B, A: the last A is to be done again, the world is B's. */
+        intent(r, &other_arguments, NULL);
+        done(r, &other_arguments, json_pack("[b]", 1));
+        assert_state(r, &edit, HOST_RECORD_NONE);
+        assert_state(r, &other_arguments, HOST_RECORD_DONE);
+        host_record_free(r);
+}
+
+static void test_restore_ends_what_was_true(void **state) {
+        HostRecord *r = open_record();
+
+        intent(r, &restart, NULL);
+        done(r, &restart, json_pack("[s]", "done"));
+        assert_false(host_record_is_restored(r, "narrow"));
+
+        /* One that changed nothing takes nothing away. */
+        intent(r, &restore, NULL);
+        done(r, &restore, json_pack("[b]", 0));
+        assert_state(r, &restart, HOST_RECORD_DONE);
+        assert_true(host_record_is_restored(r, "narrow"));
+        assert_false(host_record_is_restored(r, "restart"));
+
+        /* One that was cut short may have. */
+        intent(r, &restore, NULL);
+        r = crash(r);
+        assert_state(r, &restart, HOST_RECORD_NONE);
+        assert_state(r, &restore, HOST_RECORD_OPEN);
+
+        done(r, &restore, json_pack("[b]", 1));
+        assert_state(r, &restart, HOST_RECORD_NONE);
+        assert_state(r, &restore, HOST_RECORD_DONE);
+
+        intent(r, &restart, NULL);
+        done(r, &restart, json_pack("[s]", "done"));
+        r = crash(r);
+        assert_state(r, &restart, HOST_RECORD_DONE);
+        host_record_free(r);
+}
+
+static void test_recall(void **state) {
+        const HostKey prepare = { "start", "PrepareDataDirectory", NULL, "d4" };
+        HostRecord *r = open_record();
+
+        assert_null(host_record_recall(r, "start", "PrepareDataDirectory"));
+        intent(r, &prepare, json_pack("{si}", "was", 2));
+        done(r, &prepare, json_pack("[b]", 1));
+        intent(r, &restore, NULL);
+        done(r, &restore, json_pack("[b]", 1));
+        r = crash(r);
+        assert_int_equal(json_get_integer(host_record_recall(r, "start", "PrepareDataDirectory"), "was", -1), 2);
+        assert_null(host_record_recall(r, "sync", "PrepareDataDirectory"));
+        host_record_free(r);
+}
+
+static int collect(void *userdata, const char *step, const char *verb) {
+        _cleanup_free_ char *name = format("%s/%s", step, verb);
+
+        return strv_append(userdata, name);
+}
+
+static void test_each_open(void **state) {
+        const HostKey scripts[] = {
+                { "deploy", "RunScript", "unpackage-server", "a" },
+                { "deploy", "RunScript", "unpackage-client", "b" },
+                { "start", "RunScript", "enable", "c" },
+        };
+        _cleanup_strv_ char **open = NULL;
+        HostRecord *r = open_record();
+
+        for (size_t i = 0; i < ELEMENTSOF(scripts); i++)
+                intent(r, scripts + i, NULL);
+        done(r, scripts + 1, json_pack("[s, i, []]", "success", 0));
+        r = crash(r);
+        assert_int_equal(host_record_each_open(r, "RunScript", collect, &open), 0);
+        assert_int_equal(strv_length(open), 2);
+        assert_string_equal(open[0], "deploy/unpackage-server");
+        assert_string_equal(open[1], "start/enable");
+        host_record_free(r);
+}
+
+/* One daemon at a time: the log is locked. */
+static void test_two_daemons(void **state) {
+        HostRecord *r = open_record(), *second = NULL;
+
+        assert_int_equal(host_record_open(txn, &second, NULL), -EBUSY);
+        host_record_free(r);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_replay, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_failed_is_done_again, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_other_arguments_verb_step, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_restore_ends_what_was_true, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_recall, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_each_open, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_two_daemons, make_dir, drop_dir),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
