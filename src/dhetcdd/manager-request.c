@@ -188,6 +188,5 @@ int add_request_read(sd_bus_message *message, const Config *config, AddRequest *
                 return fail(reterr, -EINVAL, "Flags must be 0");
 
         a->wait = json_is_true(json_object_get(a->options, "wait"));
-        (void) json_object_del(a->options, "wait");
         return 0;
 }

@@ -111,7 +111,9 @@ static int find_members(Addition *a, EtcdMembers **ret, char **reterr) {
                 if (r >= 0 || r == -ECANCELED || r == -EACCES)
                         break;
         }
-        return r < 0 ? fail(reterr, r, "the cluster does not answer: %s", error_text(last, r)) : 0;
+        if (r < 0)
+                return fail(reterr, r, "the cluster does not answer: %s", error_text(last, r));
+        return (*ret)->n == 0 ? fail(reterr, -EPROTO, "the cluster has an empty member list") : 0;
 }
 
 /* The node number in a member's name: "etcd-3" -> 3; 0 where there is none. */
@@ -148,54 +150,63 @@ static int check_member_entry(const Addition *a, const EtcdMember *m, char ret_a
         return 0;
 }
 
-/* The hosts of the plan: members by number, the new node with the next number, this host where it is no node. */
-static int plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
-        _cleanup_free_ char *name = NULL, *peer_url = NULL, *client_url = NULL;
-        const char *prefix = NULL;
+static const EtcdMember *find_number(const EtcdMembers *members, unsigned number) {
+        for (size_t i = 0; i < members->n; i++)
+                if (number_of(members->items[i].name) == number)
+                        return members->items + i;
+        return NULL;
+}
+
+static int plan_members(Addition *a, const EtcdMembers *members, char **reterr) {
+        char address[ADDRESS_MAX];
         Host *h;
         int r;
 
-        for (unsigned number = 1; number <= members->n; number++) {
-                const EtcdMember *found = NULL;
-                char address[ADDRESS_MAX];
-
-                for (size_t i = 0; i < members->n; i++)
-                        if (number_of(members->items[i].name) == number)
-                                found = members->items + i;
-                if (!found) {
-                        for (size_t i = 0; i < members->n && !prefix; i++) {
-                                r = check_member_entry(a, members->items + i, address, reterr);
-                                if (r < 0)
-                                        return r;
-                        }
-                        return fail(reterr, -EUCLEAN,
-                                    "no member is named with node number %u; config_generator.sh names nodes by their "
-                                    "order, so "
-                                    "the %zu members must be numbered from 1 without gaps",
-                                    number, members->n);
-                }
-                r = check_member_entry(a, found, address, reterr);
-                if (r < 0)
-                        return r;
-                prefix = found->name;
-                r = addition_add_host(a, address, found->name, number, found->peer_urls[0], found->client_urls[0],
-                                      found->id, &h);
+        for (size_t i = 0; i < members->n; i++) {
+                r = check_member_entry(a, members->items + i, address, reterr);
                 if (r < 0)
                         return r;
         }
+        for (unsigned number = 1; number <= members->n; number++) {
+                const EtcdMember *m = find_number(members, number);
 
-        name = format("%.*s%zu", prefix ? (int) (strrchr(prefix, '-') + 1 - prefix) : 0, prefix ?: "", members->n + 1);
-        peer_url = address_url(a->nodes[a->index], DH_ETCD_PEER_PORT);
-        client_url = address_url(a->nodes[a->index], DH_ETCD_CLIENT_PORT);
-        if (!name || !peer_url || !client_url)
-                return -ENOMEM;
-        r = addition_add_host(a, a->nodes[a->index], name, (unsigned) members->n + 1, peer_url, client_url, 0, &h);
+                if (!m)
+                        return fail(reterr, -EUCLEAN,
+                                    "no member is named with node number %u; config_generator.sh names nodes by their "
+                                    "order, so the %zu members must be numbered from 1 without gaps",
+                                    number, members->n);
+                r = check_member_entry(a, m, address, reterr);
+                if (r >= 0)
+                        r = addition_add_host(a, address, m->name, number, m->peer_urls[0], m->client_urls[0], m->id,
+                                              &h);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The hosts of the plan: members by number, then the new node with the next number. */
+static int plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
+        _cleanup_free_ char *name = NULL, *peer_url = NULL, *client_url = NULL;
+        const char *node = a->nodes[a->index], *first;
+        Host *h;
+        int r;
+
+        r = plan_members(a, members, reterr);
         if (r < 0)
                 return r;
-        if (h->this_host)
-                return fail(reterr, -EINVAL,
-                            "%s is this host's own address. Start the job on a host with an etcd member", h->address);
-        return 0;
+
+        first = a->hosts[0].name; /* "etcd-1": its prefix is every name's */
+        name = format("%.*s%zu", (int) (strrchr(first, '-') + 1 - first), first, members->n + 1);
+        peer_url = address_url(node, DH_ETCD_PEER_PORT);
+        client_url = address_url(node, DH_ETCD_CLIENT_PORT);
+        if (!name || !peer_url || !client_url)
+                return -ENOMEM;
+        r = addition_add_host(a, node, name, (unsigned) members->n + 1, peer_url, client_url, 0, &h);
+        if (r < 0)
+                return r;
+        return h->this_host ? fail(reterr, -EINVAL, "%s is this host's own address. Start the job on a member", node)
+                            : 0;
 }
 
 static int check_voters(Addition *a, uint64_t *ret_db_size, char **reterr) {

@@ -99,7 +99,7 @@ class Queue(LabCase):
         self.lab.break_script("dh1", "config_generator", "hang")
         self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
         status = self.wait_status(address(2), "generate")
-        self.assertIn("Step 4/16", status)
+        self.assertIn("[4/16] generate", status)
 
         refused = self.dhetcd("add", "--no-wait", address(3))
         self.assertEqual(refused.returncode, BUSY, refused.stdout + refused.stderr)
