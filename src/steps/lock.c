@@ -46,12 +46,11 @@ static int apply(void *world, char **reterr) {
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return txn_remember(a->transaction, "snapshots-taken", json_true(), reterr);
 }
 
-/* The proof of the whole undo, then the release. A host that is not as it was keeps its lock. */
-static int undo(void *world, char **reterr) {
-        Addition *a = world;
+/* Every host and the member list are what they were when the first snapshots were taken. */
+static int prove_undone(Addition *a, char **reterr) {
         _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
         int result;
 
@@ -71,6 +70,17 @@ static int undo(void *world, char **reterr) {
                 if (r < 0 && result >= 0)
                         result = fail(reterr, r, "%s", error_text(why, r));
         }
+        return result;
+}
+
+/* The proof of the whole undo, then the release: as long as a host is not as it was, all keep their locks. Before the
+ * first snapshots were taken nothing can have been changed. */
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+        int result = 0;
+
+        if (txn_recall(a->transaction, "snapshots-taken"))
+                result = prove_undone(a, reterr);
         if (result < 0)
                 return result;
 
