@@ -24,6 +24,7 @@ PackageInfo *package_info_free(PackageInfo *p) {
         strv_free(p->users);
         strv_free(p->nodes);
         strv_free(p->names);
+        strv_free(p->configured);
         free(p->cluster_id);
         free(p->authorities);
         free(p);
@@ -102,6 +103,8 @@ static int take_config(const PackageEntry *e, PackageInfo *info, char **cluster,
         int r;
 
         r = config_yaml_parse(e->data, e->size, &c, reterr);
+        if (r >= 0 && c->name)
+                r = strv_append(&info->configured, c->name);
         if (r < 0 || !c->initial_cluster)
                 return r;
         if (*cluster) {
@@ -124,7 +127,8 @@ static int collect_configs(const PackageArchive *p, PackageInfo *info, char **re
 
         info->nodes = calloc(1, sizeof(char *));
         info->names = calloc(1, sizeof(char *));
-        if (!info->nodes || !info->names)
+        info->configured = calloc(1, sizeof(char *));
+        if (!info->nodes || !info->names || !info->configured)
                 return -ENOMEM;
 
         for (size_t i = 0; i < p->n; i++) {
@@ -290,7 +294,7 @@ static int merge_passwords(PackageArchive *p, const char *client_dir, char **ret
         if (r < 0)
                 return r;
 
-        STRV_FOREACH(user, users) {
+        STRV_FOREACH (user, users) {
                 r = merge_password(p, client_fd, *user, reterr);
                 if (r < 0)
                         return fail_prefix(reterr, r, "%s", client_dir);

@@ -2,13 +2,13 @@
 #pragma once
 
 /* The configuration package, dh_etcd_config.tgz: an archive whose documented contents are dh-etcd/client/USER/password;
- * everything else in it is the vendor's. Read and rewritten in memory with libarchive, never extracted by us: the vendor's
- * own script unpacks it.
+ * everything else in it is the vendor's. Read and rewritten in memory with libarchive, never extracted by us: the
+ * vendor's own script unpacks it.
  *
- * What we accept (else -EBADMSG, with the entry's name): gzip'd tar of one gzip member with a right checksum; regular files,
- * directories, and relative symlinks that stay inside dh-etcd/; no absolute path, no "..", no hard link, no device, nothing
- * setuid, no setgid file, nothing below a symlink; names in plain ASCII; at most 4,096 entries, 16 MiB packed, 64 MiB unpacked,
- * depth 16; no entry twice. A "./" in front of dh-etcd/ is fine. */
+ * What we accept (else -EBADMSG, with the entry's name): gzip'd tar of one gzip member with a right checksum; regular
+ * files, directories, and relative symlinks that stay inside dh-etcd/; no absolute path, no "..", no hard link, no
+ * device, nothing setuid, no setgid file, nothing below a symlink; names in plain ASCII; at most 4,096 entries, 16 MiB
+ * packed, 64 MiB unpacked, depth 16; no entry twice. A "./" in front of dh-etcd/ is fine. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +23,7 @@ typedef struct PackageInfo {
         char **nodes;                 /* addresses in the order of initial-cluster of its config.yaml files (which must
                                        * agree with each other); empty where it has no config.yaml */
         char **names;                 /* member names, in the same order */
+        char **configured;            /* member names that have a config.yaml of their own in it */
         char *cluster_id;             /* initial-cluster-token, or NULL */
         char *authorities;            /* PEM of every distinct CA certificate in it */
 } PackageInfo;

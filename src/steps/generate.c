@@ -7,6 +7,20 @@
 #include "scripts.h"
 #include "steps.h"
 
+/* 1: where it has a config.yaml for one member by name, it has one for each. */
+static int has_every_config(const PackageInfo *package, char **reterr) {
+        const char *missing = NULL;
+        bool any = false;
+
+        STRV_FOREACH (name, package->names) {
+                if (strv_contains(package->configured, *name))
+                        any = true;
+                else if (!missing)
+                        missing = *name;
+        }
+        return any && missing ? fail(reterr, -EUCLEAN, "%s has no config.yaml for '%s'", DH_PACKAGE, missing) : 1;
+}
+
 /* 1: the package has all nodes of the job, in our order, under their present names, and the cluster's ID. */
 static int package_covers(Addition *a, char **reterr) {
         _cleanup_(package_info_freep) PackageInfo *package = NULL;
@@ -32,7 +46,7 @@ static int package_covers(Addition *a, char **reterr) {
         if (!streq(package->names[h->number - 1], h->name))
                 return fail(reterr, -EUCLEAN, "%s names node %s '%s' instead of '%s'", DH_PACKAGE, h->address,
                             package->names[h->number - 1], h->name);
-        return 1;
+        return has_every_config(package, reterr);
 }
 
 static int check(void *world, char **reterr) {

@@ -195,6 +195,8 @@ static void test_inspect(void **state) {
                 assert_string_equal(info->nodes[0], "10.128.1.149");
                 assert_string_equal(info->nodes[1], "10.128.1.150");
                 assert_string_equal(info->names[1], "etcd-2");
+                assert_int_equal(strv_length(info->configured), 2);
+                assert_string_equal(info->configured[1], "etcd-2");
                 assert_string_equal(info->cluster_id, "c2ca0c898");
                 both = format("%s%s", ca_old, ca_new);
                 assert_string_equal(info->authorities, both);
