@@ -131,6 +131,22 @@ int cluster_caught_up(Addition *a, const Host *h, uint64_t margin, uint64_t *ret
         return 1;
 }
 
+int cluster_mark(Addition *a, uint64_t *ret_index, char **reterr) {
+        _cleanup_(etcd_status_done) EtcdStatus s = {};
+        _cleanup_free_ char *alarms = NULL;
+        Host *leader;
+        int r;
+
+        r = cluster_leader(a, &leader, reterr);
+        if (r >= 0)
+                r = etcd_alarms(a->etcd, leader->client_url, ETCD_TIMEOUT, &alarms, reterr);
+        if (r >= 0)
+                r = etcd_status(a->etcd, leader->client_url, ETCD_TIMEOUT, &s, reterr);
+        if (r >= 0)
+                *ret_index = s.raft_applied_index;
+        return r;
+}
+
 int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **reterr) {
         uint64_t deadline = now_boot() + timeout;
 

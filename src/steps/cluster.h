@@ -15,7 +15,12 @@ int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) _must_check_;
  * was asked, but for the margin. 1 yes; 0 no, with why in *reterr; -ECANCELED. */
 int cluster_caught_up(Addition *a, const Host *h, uint64_t margin, uint64_t *ret_index, uint64_t *ret_leader_index,
                       char **reterr) _must_check_;
-/* Waits for that. -ETIMEDOUT with the last reason. */
+/* Makes the leader write one more raft entry, which changes nothing, and gives an index at or after it: whoever has
+ * applied that is not merely near, but connected now. (etcd passes each Alarm request through raft, GET too:
+ * server/etcdserver/v3_server.go.) */
+int cluster_mark(Addition *a, uint64_t *ret_index, char **reterr) _must_check_;
+
+/* Waits until it is caught up. -ETIMEDOUT with the last reason. */
 int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **reterr) _must_check_;
 
 /* Compares the member list with the plan: every member of it a voter, started, with its peer URL; `with_new`: the new

@@ -2,10 +2,13 @@
 
 #include "learner.h"
 
+#include <inttypes.h>
+
 #include "basic/error.h"
 #include "cluster.h"
 
 #define SAMPLES 3U
+#define RECEIVE_TIMEOUT (5 * USEC_PER_SEC)
 
 /* The invocation of dh-etcd on the new node; *ret is "" where it is not active. Caller frees. */
 static int invocation(Addition *a, char **ret, char **reterr) {
@@ -21,6 +24,37 @@ static int invocation(Addition *a, char **ret, char **reterr) {
                               ? json_get_string(unit, "invocation_id") ?: ""
                               : "");
         return *ret ? 0 : -ENOMEM;
+}
+
+/* Whether the learner applies an entry that the leader writes now: near the leader's index is also one that was cut off
+ * a moment ago. 1 yes, 0 no (*reterr says why), negative as learner_in_sync(). */
+static int receives_entries(Addition *a, char **reterr) {
+        Host *new = addition_new_node(a);
+        uint64_t deadline, mark;
+        int r;
+
+        r = cluster_mark(a, &mark, reterr);
+        if (r < 0)
+                return r == -ECANCELED ? r : 0;
+        for (deadline = now_boot() + RECEIVE_TIMEOUT;;) {
+                _cleanup_(etcd_status_done) EtcdStatus s = {};
+
+                r = etcd_status(a->etcd, new->client_url, ETCD_TIMEOUT, &s, reterr);
+                if (r < 0)
+                        return r == -ECANCELED ? r : 0;
+                if (s.raft_applied_index >= mark)
+                        return 1;
+                if (now_boot() >= deadline) {
+                        (void) fail(
+                                reterr, -EAGAIN,
+                                "%s has applied %" PRIu64 " of the %" PRIu64 " entries that the leader had %u s ago",
+                                new->address, s.raft_applied_index, mark, (unsigned) (RECEIVE_TIMEOUT / USEC_PER_SEC));
+                        return 0;
+                }
+                r = addition_sleep(a, POLL_INTERVAL);
+                if (r < 0)
+                        return r;
+        }
 }
 
 int learner_in_sync(Addition *a, char **reterr) {
@@ -41,6 +75,9 @@ int learner_in_sync(Addition *a, char **reterr) {
                 if (r <= 0)
                         return r;
         }
+        r = receives_entries(a, reterr);
+        if (r <= 0)
+                return r;
         r = invocation(a, &after, reterr);
         if (r < 0)
                 return r;

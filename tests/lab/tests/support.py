@@ -73,6 +73,10 @@ class LabCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        cls.new_lab()
+
+    @classmethod
+    def new_lab(cls):
         cls.lab = Lab(name=cls.__name__.lower(), replace=True, **cls.lab_options)
         cls.lab.up()
 
@@ -85,6 +89,7 @@ class LabCase(unittest.TestCase):
         super().run(result)
         if len(result.failures) + len(result.errors) > before:
             self.show_journal()
+            self.new_lab()  # the next test must not suffer from what this one left
         return result
 
     def show_journal(self):

@@ -142,7 +142,7 @@ class Faults:
             self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
 
         def inject():
-            events.append(When(self.lab, "deploy", "intent", lambda: self.lab.etcdctl(
+            events.append(When(self.lab, "lock", "done", lambda: self.lab.etcdctl(
                 "dh1", "member", "add", "etcd-9", "--learner", "--peer-urls=https://10.128.1.90:2380")))
             events.append(When(self.lab, "add-learner", "failed", remove))
         self.check_undone("add-learner", inject, lambda: [e.done() for e in events])
@@ -157,19 +157,20 @@ class Faults:
     def test_10_start_half(self):
         self.script("start", NEW, "enable_dh_etcd_systemd", "half")
 
-    # Step 11: a learner that never gets the data: as soon as it has started nothing of the peers' traffic reaches it.
+    # Step 11: a learner that is alive and near the leader's index, but cut off from its peers as soon as it has started.
     def test_11_never_in_sync(self):
         self.lab.write("dh1", CONF, "[job]\nSyncTimeoutSec=6\n")
         cut = ("table inet cut { chain in { type filter hook input priority 0; tcp dport 2380 drop; "
-               "tcp sport 2380 drop; } }")
+               "tcp sport 2380 drop;\n}\n}\n")
         events = []
 
         def inject():
-            events.append(When(self.lab, "sync", "intent",
-                               lambda: self.lab.exec(NEW, ["nft", "-f", "-"], input=cut)))
+            events.append(When(self.lab, "start", "done", lambda: self.lab.exec(NEW, ["nft", "-f", "-"], input=cut)))
 
         def mend():
-            self.lab.exec(NEW, ["nft", "delete", "table", "inet", "cut"], check=False)
+            for e in events:
+                e.done()
+            self.lab.exec(NEW, ["nft", "delete", "table", "inet", "cut"])
             self.lab.exec("dh1", ["rm", CONF])
         self.check_undone("sync", inject, mend)
 
