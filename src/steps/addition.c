@@ -283,8 +283,8 @@ Host *addition_find_member(Addition *a, uint64_t member_id) {
 size_t addition_members(const Addition *a) {
         size_t n = 0;
 
-        FOREACH_MEMBER(h, a)
-        n++;
+        FOREACH_MEMBER (h, a)
+                n++;
         return n;
 }
 
@@ -296,9 +296,9 @@ bool addition_changes(const Step *step, const Host *h) {
 char **addition_all_nodes(const Addition *a) {
         _cleanup_strv_ char **nodes = NULL;
 
-        FOREACH_MEMBER(h, a)
-        if (strv_append(&nodes, h->address) < 0)
-                return NULL;
+        FOREACH_MEMBER (h, a)
+                if (strv_append(&nodes, h->address) < 0)
+                        return NULL;
         for (size_t i = 0; a->nodes[i]; i++)
                 if (!strv_contains(nodes, a->nodes[i]) && strv_append(&nodes, a->nodes[i]) < 0)
                         return NULL;
@@ -308,7 +308,7 @@ char **addition_all_nodes(const Addition *a) {
 char *addition_initial_cluster(const Addition *a, bool with_new) {
         _cleanup_strv_ char **entries = NULL;
 
-        FOREACH_NODE(h, a) {
+        FOREACH_NODE (h, a) {
                 _cleanup_free_ char *entry = NULL;
 
                 if (h->new_node && !with_new)
@@ -397,9 +397,9 @@ int addition_open_etcd(Addition *a, char **reterr) {
         if (r < 0)
                 return r;
 
-        FOREACH_MEMBER(h, a)
-        if (strv_append(&voters, h->client_url) < 0)
-                return -ENOMEM;
+        FOREACH_MEMBER (h, a)
+                if (strv_append(&voters, h->client_url) < 0)
+                        return -ENOMEM;
         return voters ? etcd_client_set_voters(a->etcd, voters) : 0;
 }
 

@@ -44,9 +44,9 @@ static int apply(void *world, char **reterr) {
         if (r < 0)
                 return r;
         source = leader;
-        FOREACH_MEMBER(h, a)
-        if (h != leader)
-                source = h;
+        FOREACH_MEMBER (h, a)
+                if (h != leader)
+                        source = h;
 
         r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &progress,
                           &snapshot, reterr);

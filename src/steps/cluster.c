@@ -14,7 +14,7 @@ int cluster_leader(Addition *a, Host **ret, char **reterr) {
         _cleanup_free_ char *last = NULL;
         uint64_t leader = 0;
 
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 _cleanup_(etcd_status_done) EtcdStatus s = {};
                 _cleanup_free_ char *why = NULL;
                 int r = etcd_status(a->etcd, h->client_url, ETCD_TIMEOUT, &s, &why);
@@ -44,7 +44,7 @@ int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) {
         _cleanup_free_ char *last = NULL;
         int result = -EHOSTDOWN;
 
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 _cleanup_free_ char *why = NULL;
                 int r = etcd_member_list(a->etcd, h->client_url, /* linearizable= */ true, ETCD_TIMEOUT, ret, &why);
 
@@ -78,7 +78,7 @@ int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char
                 return fail(reterr, -EUCLEAN,
                             "the member list has %zu members instead of %zu; look with \"etcdctl.sh member list\"",
                             m->n, expected);
-        FOREACH_NODE(h, a) {
+        FOREACH_NODE (h, a) {
                 int r;
 
                 if (h->new_node && !with_new)
@@ -179,9 +179,9 @@ int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr
 
 /* Another voter that is in quorum now. */
 static Host *successor_of(Addition *a, const Host *leader) {
-        FOREACH_VOTER(h, a)
-        if (h != leader && cluster_caught_up(a, h, CAUGHT_UP_MARGIN, NULL, NULL, NULL) > 0)
-                return h;
+        FOREACH_VOTER (h, a)
+                if (h != leader && cluster_caught_up(a, h, CAUGHT_UP_MARGIN, NULL, NULL, NULL) > 0)
+                        return h;
         return NULL;
 }
 
@@ -202,7 +202,7 @@ int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Additi
         if (r < 0)
                 return r;
 
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 if (h == leader || !wanted(a, h))
                         continue;
                 r = cluster_restart_member(a, step, h, reterr);

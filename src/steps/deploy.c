@@ -39,9 +39,9 @@ static int apply(void *world, char **reterr) {
         r = digest_bytes(data, size, digest);
         if (r >= 0)
                 r = unpack(a, addition_new_node(a), data, size, digest, reterr);
-        FOREACH_MEMBER(h, a)
-        if (r >= 0)
-                r = unpack(a, h, data, size, digest, reterr);
+        FOREACH_MEMBER (h, a)
+                if (r >= 0)
+                        r = unpack(a, h, data, size, digest, reterr);
 
         explicit_bzero(data, size);
         return r;
@@ -75,7 +75,7 @@ static int prove(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_json_ json_t *member_facts = NULL;
 
-        FOREACH_NODE(h, a) { /* by number: a member is first */
+        FOREACH_NODE (h, a) { /* by number: a member is first */
                 _cleanup_json_ json_t *facts = NULL;
                 int r;
 

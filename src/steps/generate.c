@@ -42,10 +42,10 @@ static int package_covers(Addition *a, char **reterr) {
                 if (!streq(package->nodes[i], nodes[i]))
                         return fail(reterr, -EUCLEAN, "%s has %s as node %zu instead of %s", DH_PACKAGE,
                                     package->nodes[i], i + 1, nodes[i]);
-        FOREACH_NODE(h, a)
-        if (!streq(package->names[h->number - 1], h->name))
-                return fail(reterr, -EUCLEAN, "%s names node %s '%s' instead of '%s'", DH_PACKAGE, h->address,
-                            package->names[h->number - 1], h->name);
+        FOREACH_NODE (h, a)
+                if (!streq(package->names[h->number - 1], h->name))
+                        return fail(reterr, -EUCLEAN, "%s names node %s '%s' instead of '%s'", DH_PACKAGE, h->address,
+                                    package->names[h->number - 1], h->name);
         return has_every_config(package, reterr);
 }
 

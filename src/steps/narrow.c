@@ -13,7 +13,7 @@ static int apply(void *world, char **reterr) {
 
         if (!cluster)
                 return -ENOMEM;
-        FOREACH_NODE(h, a) {
+        FOREACH_NODE (h, a) {
                 int r = host_edit_config(h->client, a->txn, step_narrow.name, cluster, h->new_node ? "existing" : NULL,
                                          CALL_TIMEOUT, reterr);
 
@@ -29,7 +29,7 @@ static int prove(void *world, char **reterr) {
 
         if (!cluster)
                 return -ENOMEM;
-        FOREACH_NODE(h, a) {
+        FOREACH_NODE (h, a) {
                 _cleanup_json_ json_t *facts = NULL;
                 const json_t *config;
                 int r;

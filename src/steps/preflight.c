@@ -218,7 +218,7 @@ static int check_voters(Addition *a, uint64_t *ret_db_size, char **reterr) {
         if (r < 0)
                 return r;
         *ret_db_size = 0;
-        FOREACH_MEMBER(h, a) {
+        FOREACH_MEMBER (h, a) {
                 _cleanup_(etcd_status_done) EtcdStatus s = {};
                 _cleanup_free_ char *why = NULL;
 

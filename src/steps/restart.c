@@ -23,9 +23,9 @@ static bool wanted(Addition *a, const Host *h) {
 static int check(void *world, char **reterr) {
         Addition *a = world;
 
-        FOREACH_MEMBER(h, a)
-        if (wanted(a, h))
-                return 1;
+        FOREACH_MEMBER (h, a)
+                if (wanted(a, h))
+                        return 1;
         return skip_step(reterr, "no member needs it: their config.yaml differs only in what a running etcd ignores");
 }
 
@@ -34,9 +34,9 @@ static int apply(void *world, char **reterr) {
         json_t *restarted = json_array();
         int r;
 
-        FOREACH_MEMBER(h, a)
-        if (wanted(a, h) && json_array_append_new(restarted, json_string(h->address)) < 0)
-                return -ENOMEM;
+        FOREACH_MEMBER (h, a)
+                if (wanted(a, h) && json_array_append_new(restarted, json_string(h->address)) < 0)
+                        return -ENOMEM;
         r = txn_remember(a->transaction, "restarted", restarted, reterr);
         return r < 0 ? r : cluster_rolling_restart(a, step_restart.name, wanted, reterr);
 }

@@ -34,7 +34,7 @@ static int check(void *world, char **reterr) {
         r = package_inspect(DH_PACKAGE, &package, reterr);
         if (r < 0)
                 return r;
-        FOREACH_MEMBER(h, a) {
+        FOREACH_MEMBER (h, a) {
                 r = member_lacks(a, h, package->authorities, reterr);
                 if (r != 0)
                         return r;
@@ -54,7 +54,7 @@ static int apply(void *world, char **reterr) {
         r = package_inspect(DH_PACKAGE, &package, reterr);
         if (r < 0)
                 return r;
-        FOREACH_MEMBER(h, a) {
+        FOREACH_MEMBER (h, a) {
                 r = host_trust_authorities(h->client, a->txn, step_trust.name, package->authorities, CALL_TIMEOUT,
                                            reterr);
                 if (r < 0)

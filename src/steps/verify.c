@@ -10,7 +10,7 @@
 
 static int oldest_revision(Addition *a, int64_t *ret, char **reterr) {
         *ret = INT64_MAX;
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 EtcdHash hash;
                 int r = etcd_hash_kv(a->etcd, h->client_url, 0, ETCD_TIMEOUT, &hash, reterr);
 
@@ -31,7 +31,7 @@ static int same_data(Addition *a, char **reterr) {
         r = oldest_revision(a, &revision, reterr);
         if (r < 0)
                 return r;
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 EtcdHash hash;
 
                 r = etcd_hash_kv(a->etcd, h->client_url, revision, ETCD_TIMEOUT, &hash, reterr);
@@ -52,7 +52,7 @@ static int same_config(Addition *a, char **reterr) {
 
         if (!cluster)
                 return -ENOMEM;
-        FOREACH_VOTER(h, a) {
+        FOREACH_VOTER (h, a) {
                 _cleanup_json_ json_t *facts = NULL;
                 int r = host_describe(h->client, CALL_TIMEOUT, &facts, reterr);
 
@@ -73,9 +73,9 @@ static int apply(void *world, char **reterr) {
         r = cluster_members(a, &members, reterr);
         if (r >= 0)
                 r = cluster_check_members(a, members, /* with_new= */ true, reterr);
-        FOREACH_VOTER(h, a)
-        if (r >= 0)
-                r = cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
+        FOREACH_VOTER (h, a)
+                if (r >= 0)
+                        r = cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
         if (r >= 0)
                 r = same_data(a, reterr);
         return r < 0 ? r : same_config(a, reterr);

@@ -128,6 +128,19 @@ class LabCase(unittest.TestCase):
     def has_learner(self):
         return any(m.get("isLearner") for m in self.lab.members()["members"])
 
+    def add_foreign_learner(self):
+        """As somebody else would; etcd refuses it until every voter has been connected for 5 s."""
+        def added():
+            done = self.lab.etcdctl("dh1", "member", "add", "etcd-9", "--learner",
+                                    "--peer-urls=https://10.128.1.90:2380", check=False)
+            self.assertIn("unhealthy cluster" if done.returncode else "etcd-9", done.stdout + done.stderr)
+            return done.returncode == 0
+        self.wait("another learner is added", added, timeout=15)
+
+    def remove_learner(self):
+        learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
+        self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
+
     def journal(self, job, host="dh1"):
         lines = self.lab.exec(host, ["journalctl", "--no-pager", "-o", "json", f"DHETCD_JOB={job}"]).stdout
         return [json.loads(line) for line in lines.splitlines()]

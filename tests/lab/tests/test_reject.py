@@ -65,13 +65,12 @@ class Reject(LabCase):
         self.assert_unchanged(self.before, self.list_before)
 
     def test_learner_already_there(self):
-        self.lab.etcdctl("dh1", "member", "add", "etcd-9", "--learner", "--peer-urls=https://10.128.1.90:2380")
-        learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
+        self.add_foreign_learner()
         try:
             output = self.add(address(3), expect=REJECTED)
             self.assertIn("learner already", output)
         finally:
-            self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
+            self.remove_learner()
         self.assert_unchanged(self.before, self.list_before)
 
     def moved(self, host, path, *nodes, says):

@@ -137,14 +137,9 @@ class Faults:
     def test_09_add_learner_refused(self):
         events = []
 
-        def remove():
-            learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
-            self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
-
         def inject():
-            events.append(When(self.lab, "lock", "done", lambda: self.lab.etcdctl(
-                "dh1", "member", "add", "etcd-9", "--learner", "--peer-urls=https://10.128.1.90:2380")))
-            events.append(When(self.lab, "add-learner", "failed", remove))
+            events.append(When(self.lab, "lock", "done", self.add_foreign_learner))
+            events.append(When(self.lab, "add-learner", "failed", self.remove_learner))
         self.check_undone("add-learner", inject, lambda: [e.done() for e in events])
 
     # Step 10
