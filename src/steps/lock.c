@@ -93,6 +93,7 @@ const Step step_lock = {
         .name = "lock",
         .title = "Locking every host and taking a first snapshot",
         .rejects = true,
+        .undo_last = true,
         .apply = apply,
         .undo = undo,
 };

@@ -16,6 +16,7 @@ typedef struct Step {
 
         bool rejects;            /* failing here means that nothing was asked of any host: rejected, not rolled back */
         bool point_of_no_return; /* done: the transaction is committed, and every later step is retried, not undone */
+        bool undo_last;          /* its undo proves and releases: not before every later step is undone */
 
         /* May it begin? 1: yes. 0: there is nothing to do, *reterr says why, the step is skipped. NULL: yes. */
         int (*check)(void *world, char **reterr);

@@ -14,6 +14,7 @@
 #include "basic/string-util.h"
 
 #define SUM_DIGITS 16U
+#define RESERVE (256 * 1024)
 #define SUM_SUFFIX_SIZE (strlen(",\"sum\":\"") + SUM_DIGITS + strlen("\"}"))
 
 struct TxnLog {
@@ -21,7 +22,8 @@ struct TxnLog {
         char *path;
         json_t *records;
         char sum[SUM_DIGITS + 1]; /* of the newest record */
-        bool stale;               /* a write failed: the end of the file is unknown */
+        size_t size;              /* of all records */
+        bool torn;                /* a write failed: what follows them in the file is unknown */
 };
 
 static char *log_path(const char *dir) {
@@ -151,8 +153,16 @@ int txn_log_read(const char *dir, json_t **ret, bool *ret_torn, char **reterr) {
 }
 
 /* Cuts off a torn end, so that the next record begins on a line of its own. */
-static int cut_torn_end(TxnLog *l, size_t good, size_t size) {
-        if (good < size && (ftruncate(l->fd, (off_t) good) < 0 || fsync(l->fd) < 0))
+static int cut_torn_end(TxnLog *l) {
+        if (ftruncate(l->fd, (off_t) l->size) < 0 || fsync(l->fd) < 0)
+                return -errno;
+        l->torn = false;
+        return 0;
+}
+
+/* Room for the records to come, so that a disk that others fill does not keep a transaction from going back. */
+static int reserve(TxnLog *l) {
+        if (fallocate(l->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t) l->size + RESERVE) < 0 && errno != EOPNOTSUPP)
                 return -errno;
         return 0;
 }
@@ -160,7 +170,7 @@ static int cut_torn_end(TxnLog *l, size_t good, size_t size) {
 int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) {
         _cleanup_(txn_log_freep) TxnLog *l = calloc(1, sizeof(TxnLog));
         _cleanup_free_ char *text = NULL;
-        size_t size, good;
+        size_t size;
         int r;
 
         if (!l)
@@ -185,12 +195,16 @@ int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) {
         r = read_file(l->path, TXN_LOG_SIZE_MAX, false, &text, &size);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be read: %s", l->path, strerror(-r));
-        r = parse_log(l->path, text, size, &l->records, &good, l->sum, reterr);
+        r = parse_log(l->path, text, size, &l->records, &l->size, l->sum, reterr);
         if (r < 0)
                 return r;
-        r = cut_torn_end(l, good, size);
+        r = l->size < size ? cut_torn_end(l) : 0;
         if (r < 0)
                 return fail(reterr, r, "%s: its torn end cannot be cut off: %s", l->path, strerror(-r));
+        r = reserve(l);
+        if (r < 0 && l->size == 0)
+                return fail(reterr, r, "%s: no room for %d KiB of it can be kept: %s", l->path, RESERVE / 1024,
+                            strerror(-r));
 
         *ret = TAKE_PTR(l);
         return 0;
@@ -235,7 +249,7 @@ int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) {
         char sum[SUM_DIGITS + 1];
         int r;
 
-        if (l->stale)
+        if (l->torn && cut_torn_end(l) < 0)
                 return fail(reterr, -ESTALE, "%s: an earlier write failed, no further record is taken", l->path);
 
         r = format_body(l, type, fields, &record, &body);
@@ -252,11 +266,13 @@ int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) {
         if (r >= 0 && fsync(l->fd) < 0)
                 r = -errno;
         if (r < 0) {
-                l->stale = true;
+                l->torn = true;
+                (void) (cut_torn_end(l) < 0); /* else before the next record */
                 (void) json_array_remove(l->records, json_array_size(l->records) - 1);
                 return fail(reterr, r, "%s cannot be written: %s", l->path, strerror(-r));
         }
 
+        l->size += strlen(line);
         memcpy(l->sum, sum, sizeof(sum));
         return 0;
 }

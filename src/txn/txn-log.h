@@ -16,14 +16,15 @@
 
 typedef struct TxnLog TxnLog;
 
-/* Opens DIR/log.jsonl, made when `create` (the directory must be there). One writer at a time: -EBUSY when another
+/* Opens DIR/log.jsonl, made when `create` (the directory must be there), with room on the disk for the records of one
+ * transaction and its undo. One writer at a time: -EBUSY when another
  * process has it open (an flock on it). */
 int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) _must_check_;
 TxnLog *txn_log_free(TxnLog *l);
 DEFINE_CLEANUP(TxnLog *, txn_log_free)
 
-/* Appends {seq, time, type, ...fields} durably; `fields` may be NULL and is borrowed. After a failed write the log
- * takes no more records (-ESTALE): what is on disk is then unknown until it is opened again. */
+/* Appends {seq, time, type, ...fields} durably; `fields` may be NULL and is borrowed. After a failed write the record is
+ * not there: what was written of it is cut off, and as long as that fails too, no further record is taken (-ESTALE). */
 int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) _must_check_;
 
 /* All records so far, an array of objects without "sum"; borrowed. */

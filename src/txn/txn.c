@@ -37,10 +37,8 @@ static void load_progress(Txn *t) {
                 const char *type;
                 Progress progress;
         } table[] = {
-                { "intent", STEP_BEGUN },
-                { "done", STEP_DONE },
-                { "skipped", STEP_SKIPPED },
-                { "undone", STEP_UNDONE },
+                { "intent", STEP_BEGUN },    { "done", STEP_DONE },     { "commit", STEP_DONE },
+                { "skipped", STEP_SKIPPED }, { "undone", STEP_UNDONE },
         };
         json_t *record;
         size_t i;
@@ -181,18 +179,17 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
         return s->prove ? s->prove(t->world, reterr) : 0;
 }
 
+/* One record says both that the point of no return was passed and that all is committed: no crash comes between. */
 static int finish_step(Txn *t, size_t i, char **reterr) {
+        const Step *s = t->steps[i];
         int r;
 
-        r = record(t, "done", i, 0, NULL, reterr);
+        r = record(t, s->point_of_no_return ? "commit" : "done", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
         t->progress[i] = STEP_DONE;
 
-        if (t->steps[i]->point_of_no_return) {
-                r = record(t, "commit", i, 0, NULL, reterr);
-                if (r < 0)
-                        return r;
+        if (s->point_of_no_return) {
                 t->committed = true;
                 t->ops->no_cancel(t->world);
         }
@@ -252,13 +249,17 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
         return fail(reterr, r, "%s: %s", s->name, error_text(why, r));
 }
 
-/* Newest first, past failures; the first failure is returned. */
+/* Newest first, past failures but for a step whose undo is the last word; the first failure is returned. */
 static int undo_pass(Txn *t, char **reterr) {
         int result = 0;
 
-        for (size_t i = t->n_steps; i > 0; i--)
-                if (t->progress[i - 1] == STEP_BEGUN || t->progress[i - 1] == STEP_DONE)
-                        RET_GATHER(result, undo_step(t, i - 1, result < 0 ? NULL : reterr));
+        for (size_t i = t->n_steps; i > 0; i--) {
+                if (t->progress[i - 1] != STEP_BEGUN && t->progress[i - 1] != STEP_DONE)
+                        continue;
+                if (t->steps[i - 1]->undo_last && result < 0)
+                        break;
+                RET_GATHER(result, undo_step(t, i - 1, result < 0 ? NULL : reterr));
+        }
         return result;
 }
 

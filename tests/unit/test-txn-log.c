@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "test-util.h"
@@ -158,6 +160,42 @@ static void test_order(void **state) {
         assert_int_equal(txn_log_read(dir, &records, NULL, NULL), -EBADMSG);
 }
 
+/* Files may grow to `size` bytes; a write that would pass it is cut short, and the next fails. */
+static void limit_files(rlim_t size) {
+        struct rlimit limit;
+
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        limit.rlim_cur = size;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A record that could be written in part only is cut off again, and the log goes on when there is room. */
+static void test_heals(void **state) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        _cleanup_json_ json_t *records = NULL;
+        _cleanup_free_ char *path = log_file(), *why = NULL;
+        bool torn = true;
+        struct stat st;
+
+        signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(txn_log_open(dir, true, &l, NULL), 0);
+        assert_int_equal(txn_log_append(l, "intent", NULL, NULL), 0);
+        assert_int_equal(stat(path, &st), 0);
+
+        limit_files((rlim_t) st.st_size + 10);
+        assert_int_equal(txn_log_append(l, "done", NULL, &why), -EFBIG);
+        assert_non_null(strstr(why, path));
+        assert_int_equal(txn_log_append(l, "done", NULL, NULL), -EFBIG);
+        limit_files(RLIM_INFINITY);
+
+        assert_int_equal(txn_log_append(l, "failed", NULL, NULL), 0);
+        assert_int_equal(txn_log_read(dir, &records, &torn, NULL), 0);
+        assert_false(torn);
+        assert_int_equal(json_array_size(records), 2);
+        assert_string_equal(json_get_string(json_array_get(records, 1), "type"), "failed");
+        assert_true(json_equal(records, (json_t *) txn_log_records(l)));
+}
+
 static void test_state(void **state) {
         static const struct {
                 const char *records;
@@ -201,6 +239,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_cut_everywhere, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_flip_everywhere, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_order, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_heals, make_dir, drop_dir),
                 cmocka_unit_test(test_state),
         };
 

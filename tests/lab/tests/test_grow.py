@@ -90,6 +90,21 @@ class GrowToTheLetter(LabCase):
         print(f"\n3 → 4 to the letter, new CA, client certificates: {writer.check(expect_writes=100)}")
 
 
+class GrowEtcd34(LabCase):
+    """Debian 12: systemd 252, and etcd 3.4.23, whose gateway is off."""
+
+    lab_options = {"hosts": 3, "members": 1, "suite": "bookworm", "switches": {"ca": "new"}}
+
+    def test_grow(self):
+        self.assertIn("3.4.", self.lab.etcdctl("dh1", "version").stdout)
+        with self.lab.writer() as writer:
+            self.add(address(2), address(3))
+            self.assert_voters(3)
+            self.assert_configs(3)
+            self.assert_nothing_left()
+        print(f"\n1 → 3 as one job, etcd 3.4.23: {writer.check(expect_writes=100)}")
+
+
 class Queue(LabCase):
     """A second job waits its turn, or is refused; stop rolls back; status shows the step."""
 

@@ -114,6 +114,23 @@ class Reject(LabCase):
         self.edited("dh1", "/etc/sysconfig/deephaven/etcd/client/root/password", lambda b: b"not-the-password\n",
                     address(3), says=["password"])
 
+    def test_other_version(self):
+        """The new host's dhetcdd is of another version: the same program with another version's text."""
+        program = "/usr/libexec/dhetcd/dhetcdd"
+        text = self.lab.exec("dh3", ["cat", program], text=False).stdout
+        version = self.dhetcd("--version").stdout.split()[1].encode()
+        other = version[:-1] + (b"9" if version[-1:] != b"9" else b"8")
+        self.assertIn(version, text)
+        self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
+        self.lab.exec("dh3", ["mv", program, "/root/dhetcdd"])
+        self.lab.exec("dh3", ["tee", program], input=text.replace(version + b"\0", other + b"\0"), text=False)
+        self.lab.exec("dh3", ["chmod", "755", program])
+        try:
+            self.refused(address(3), says=[address(3), version.decode(), other.decode()])
+        finally:
+            self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec("dh3", ["mv", "/root/dhetcdd", program])
+
     def test_data_directory_in_use(self):
         cluster = self.lab.exec("dh1", ["readlink", "/etc/etcd/dh/latest"]).stdout.strip().split("/")[-1]
         path = f"/var/lib/etcd/dh/{cluster}/member"

@@ -106,6 +106,28 @@ class Faults:
     def test_06_deploy_says_nothing_and_does_nothing(self):
         self.script("deploy", NEW, "config_packager.unpackage-server", "stderr")
 
+    # A member whose disk is full when the package arrives.
+    def test_06_deploy_disk_full_on_member(self):
+        state = "/var/lib/dhetcd/host"
+        events = []
+
+        def fill():
+            self.lab.exec("dh3", ["dd", "if=/dev/zero", f"of={state}/filler", "bs=1k"], check=False)
+
+        def inject():
+            self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec("dh3", ["mkdir", "-p", state])
+            self.lab.exec("dh3", ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state])
+            events.append(When(self.lab, "merge", "done", fill))
+            events.append(When(self.lab, "deploy", "undo", lambda: self.lab.exec("dh3", ["rm", f"{state}/filler"])))
+
+        def mend():
+            for e in events:
+                e.done()
+            self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec("dh3", ["umount", "-l", state])
+        self.check_undone("deploy", inject, mend, says=["No space left"])
+
     # Step 7: the new host is off the network just then, and back while the undo waits for it.
     def test_07_narrow_host_unreachable(self):
         events = []
@@ -136,6 +158,9 @@ class Faults:
     # Step 9: somebody else adds a learner meanwhile; etcd takes one at a time.
     def test_09_add_learner_refused(self):
         events = []
+
+        self.add_foreign_learner()  # as soon as etcd takes one
+        self.remove_learner()
 
         def inject():
             events.append(When(self.lab, "lock", "done", self.add_foreign_learner))
