@@ -131,6 +131,14 @@ class Reject(LabCase):
             self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
             self.lab.exec("dh3", ["mv", "/root/dhetcdd", program])
 
+    def test_port_behind_a_firewall(self):
+        drop = "table inet firewall { chain in { type filter hook input priority 0; tcp dport 2380 drop;\n}\n}\n"
+        self.lab.exec("dh3", ["nft", "-f", "-"], input=drop)
+        try:
+            self.refused(address(3), says=[address(3), "2380", "firewall"])
+        finally:
+            self.lab.exec("dh3", ["nft", "delete", "table", "inet", "firewall"])
+
     def test_data_directory_in_use(self):
         cluster = self.lab.exec("dh1", ["readlink", "/etc/etcd/dh/latest"]).stdout.strip().split("/")[-1]
         path = f"/var/lib/etcd/dh/{cluster}/member"
