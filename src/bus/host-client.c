@@ -224,6 +224,18 @@ int host_edit_config(HostClient *h, const char *txn, const char *step, const cha
         return call_for_boolean(h, &(Call){ "EditConfig", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
+int host_force_new_cluster(HostClient *h, const char *txn, const char *step, bool force, uint64_t timeout,
+                           char **reterr) {
+        const char *const pairs[] = { "force-new-cluster", force ? "true" : "false" };
+        CallArgument arguments[] = {
+                CALL_STRING(txn),
+                CALL_STRING(step),
+                { .type = ARGUMENT_PAIRS, .pairs = pairs, .size = ELEMENTSOF(pairs) },
+        };
+
+        return call_for_boolean(h, &(Call){ "EditConfig", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+}
+
 int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout,
                            char **reterr) {
         CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(pem) };

@@ -30,7 +30,8 @@ typedef struct SshOptions {
 typedef struct HostClient HostClient;
 
 /* Does not connect yet: the first call does. `local`: the system bus of this machine. cancel_fd may be -1; borrowed. */
-int host_client_new(const char *address, bool local, const SshOptions *ssh, int cancel_fd, HostClient **ret) _must_check_;
+int host_client_new(const char *address, bool local, const SshOptions *ssh, int cancel_fd,
+                    HostClient **ret) _must_check_;
 HostClient *host_client_free(HostClient *h); /* closes; ends the ssh process and waits for it */
 DEFINE_CLEANUP(HostClient *, host_client_free)
 const char *host_client_address(const HostClient *h);
@@ -43,13 +44,13 @@ void host_client_set_cancel(HostClient *h, int cancel_fd); /* -1: from now on no
  *   "cluster_id": s|null (basename of the link latest), "latest": s|null (the link's text),
  *   "config": null | { "name", "data_dir", "initial_cluster", "initial_cluster_state", "initial_cluster_token",
  *               "listen_peer_urls", "listen_client_urls", "initial_advertise_peer_urls", "advertise_client_urls",
- *               "strict_reconfig_check": bool,
+ *               "strict_reconfig_check": bool, "force_new_cluster": bool,
  *               "client": { "cert_file", "key_file", "trusted_ca_file", "client_cert_auth": bool }, "peer": { same } },
  *   "config_digest": s|null (of config.yaml with the values of the three keys blanked),
  *   "config_error": s|null, "config_mode": int, "config_uid": int, "config_gid": int,
  *   "authorities": s (PEM of all CA certificates that its config.yaml trusts, peer's and client's),
  *   "certificates": [ { "file": s, "not_before_usec": int, "not_after_usec": int } ],
- *   "data_directory": { "path": s|null, "state": "absent"|"empty"|"in-use", "uid": int, "gid": int, "free_bytes": int },
+ *   "data_directory": { "path": s|null, "state": "absent"|"empty"|"in-use", "uid": int, "gid": int, "used_bytes": int, "free_bytes": int },
  *   "data_directories": { NAME: "empty"|"in-use" } (all of /var/lib/etcd/dh),
  *   "state_free_bytes": int,
  *   "unit": { "load_state", "active_state", "sub_state", "unit_file_state", "result", "invocation_id", "n_restarts": int, "main_pid": int },
@@ -58,7 +59,8 @@ void host_client_set_cancel(HostClient *h, int cancel_fd); /* -1: from now on no
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
 
 /* AdminUser() → (suu): DH_ADMIN_USER as dh_users sets it (sourced in a transient unit), with its uid and gid. */
-int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid, char **reterr) _must_check_;
+int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid,
+                    char **reterr) _must_check_;
 
 /* Lock(s txn, s holder), Unlock(s txn): one durable lock a host, held by a job (any transaction of the same job may take it
  * again). holder: the address of the job's host. -EBUSY: the text names job and holder. */
@@ -68,7 +70,8 @@ int host_unlock(HostClient *h, const char *txn, uint64_t timeout, char **reterr)
 /* Snapshot(s txn, s step) → s digest: of /etc/etcd/dh, /etc/sysconfig/deephaven/etcd, the dh-etcd unit's files under
  * /etc/systemd/system (dh-etcd.service, dh-etcd.service.d, its wants/ link), with a note of the unit's state (active, enabled)
  * and the data directory's. Named TXN.STEP in the store. The first for (txn, step) counts; later calls return its digest. */
-int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ret_digest[static DIGEST_HEX_SIZE], char **reterr) _must_check_;
+int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout,
+                  char ret_digest[static DIGEST_HEX_SIZE], char **reterr) _must_check_;
 
 /* Restore(s txn, s step) → b changed: the files of that snapshot, then daemon-reload when unit files changed. Units and the data
  * directory are not touched. Where there is no such snapshot: nothing was changed since, so false. Scripts of the transaction that still run are
@@ -77,10 +80,12 @@ int host_restore(HostClient *h, const char *txn, const char *step, uint64_t time
 
 /* Compare(s txn, s step) → as: what differs now: files, unit active and enabled state, presence of the data directory
  * (state "absent"/"empty" are alike where no one uses it). *ret NULL when all is as it was. */
-int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) _must_check_;
+int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret,
+                 char **reterr) _must_check_;
 
 /* Deliver(s txn, s step, ay package, s digest): kept as host/TXN/package/dh_etcd_config.tgz, 0600; verified against the digest. */
-int host_deliver(HostClient *h, const char *txn, const char *step, const void *data, size_t size, const char *digest, uint64_t timeout, char **reterr) _must_check_;
+int host_deliver(HostClient *h, const char *txn, const char *step, const void *data, size_t size, const char *digest,
+                 uint64_t timeout, char **reterr) _must_check_;
 
 /* RunScript(s txn, s step, s script, as arguments, t timeout) → (s result, i status, as output): a vendor script as the transient
  * unit dhetcd-exec-TXN-STEP-SCRIPT.service (oneshot, slice dhetcd.slice, job's fields on every line in that host's journal,
@@ -89,6 +94,8 @@ int host_deliver(HostClient *h, const char *txn, const char *step, const void *d
  *   unpackage-server   N:    config_packager.sh etcd unpackage-server N     (in the delivered package's folder)
  *   unpackage-client         config_packager.sh etcd unpackage-client       (there too)
  *   enable                   enable_dh_etcd_systemd.sh
+ *   copy-data                no script of the vendor's: the data directory that PrepareDataDirectory moved aside in this step, copied back
+ *   restore-data       JOB N: nor this: the etcd.snapshot of JOB's node N there restored to it, as the data of a cluster of this member alone
  * result: "success", or systemd's ("exit-code", "timeout", "signal", …); output: at most the last 500 lines. */
 typedef struct ScriptResult {
         char *result;
@@ -96,25 +103,35 @@ typedef struct ScriptResult {
         char **output;
 } ScriptResult;
 void script_result_done(ScriptResult *s);
-int host_run_script(HostClient *h, const char *txn, const char *step, const char *script, char *const *arguments, uint64_t timeout, ScriptResult *ret, char **reterr) _must_check_;
+int host_run_script(HostClient *h, const char *txn, const char *step, const char *script, char *const *arguments,
+                    uint64_t timeout, ScriptResult *ret, char **reterr) _must_check_;
 
-/* EditConfig(s txn, s step, a{ss}) → b changed: the three keys of config.yaml; all other bytes stay. NULL value: key left alone. */
-int host_edit_config(HostClient *h, const char *txn, const char *step, const char *initial_cluster, const char *initial_cluster_state, uint64_t timeout, char **reterr) _must_check_;
+/* EditConfig(s txn, s step, a{ss}) → b changed: the three keys of config.yaml; all other bytes stay. NULL value: key left alone.
+ * A fourth key, force-new-cluster, is "true" or "false": its line is added, and taken away again. */
+int host_edit_config(HostClient *h, const char *txn, const char *step, const char *initial_cluster,
+                     const char *initial_cluster_state, uint64_t timeout, char **reterr) _must_check_;
+
+int host_force_new_cluster(HostClient *h, const char *txn, const char *step, bool force, uint64_t timeout,
+                           char **reterr) _must_check_;
 
 /* TrustAuthorities(s txn, s step, s pem) → b changed: the CA certificates are appended to every trusted-ca-file of config.yaml. */
-int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout, char **reterr) _must_check_;
+int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout,
+                           char **reterr) _must_check_;
 
 /* PrepareDataDirectory(s txn, s step, b move_aside) → b moved: the data directory of config.yaml is absent or empty, else it is moved
  * aside where that is allowed, else -EREMOTEIO. Owner and mode of it and of /var/lib/etcd/dh are set right (etcd:DH_ADMIN_USER).
  * RestoreDataDirectory(s txn, s step): undoes it; what etcd wrote meanwhile is moved aside, never deleted. */
-int host_prepare_data_directory(HostClient *h, const char *txn, const char *step, bool move_aside, uint64_t timeout, char **reterr) _must_check_;
-int host_restore_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) _must_check_;
+int host_prepare_data_directory(HostClient *h, const char *txn, const char *step, bool move_aside, uint64_t timeout,
+                                char **reterr) _must_check_;
+int host_restore_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout,
+                                char **reterr) _must_check_;
 
 /* ManageUnit(s txn, s step, s verb, t timeout) → s result: dh-etcd.service through systemd's own bus interface, its job waited for.
  * Verbs: start, stop, restart (reset-failed first), enable, disable. A verb is done again when the same (txn, step, verb) comes again
  * unless the record says it was done, and nothing was restored in this transaction since. result "done", or systemd's ("failed", "timeout", "canceled", …); an unknown one is an error.
  * Not done → -EREMOTEIO with the unit's last journal lines in the text. */
-int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout, char **reterr) _must_check_;
+int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout,
+                     char **reterr) _must_check_;
 
 /* Forget(s txn): the transaction has ended: its snapshots, records and delivered package go. */
 int host_forget(HostClient *h, const char *txn, uint64_t timeout, char **reterr) _must_check_;

@@ -66,6 +66,34 @@ static int find_place(HostOperation *op, const char *path, Place *ret) {
         return 0;
 }
 
+void host_data_paths_done(HostDataPaths *p) {
+        free(p->path);
+        free(p->parent);
+        free(p->aside);
+}
+
+int host_data_paths(HostOperation *op, HostDataPaths *ret) {
+        _cleanup_free_ char *tag = host_snapshot_name(op->txn, op->step);
+        _cleanup_(config_yaml_freep) ConfigYaml *c = NULL;
+        Place p;
+        int r;
+
+        r = config_yaml_read(DH_ETCD_CONFIG, &c, &op->why);
+        if (r >= 0)
+                r = find_place(op, c->data_dir, &p);
+        if (r < 0)
+                return r;
+        *ret = (HostDataPaths){
+                .path = strdup(p.path),
+                .parent = strdup(p.parent),
+                .aside = tag ? format("%s.dhetcd-%s", p.path, tag) : NULL,
+        };
+        if (ret->path && ret->parent && ret->aside)
+                return 0;
+        host_data_paths_done(ret);
+        return -ENOMEM;
+}
+
 static bool unit_runs(const HostOperation *op) {
         return streq(op->unit.active_state, "active") || streq(op->unit.active_state, "activating") ||
                streq(op->unit.active_state, "reloading") || streq(op->unit.active_state, "deactivating");

@@ -199,7 +199,8 @@ static json_t *config_facts(const ConfigYaml *c) {
                          string_or_null(c->listen_client_urls), "initial_advertise_peer_urls",
                          string_or_null(c->initial_advertise_peer_urls), "advertise_client_urls",
                          string_or_null(c->advertise_client_urls), "strict_reconfig_check",
-                         (int) c->strict_reconfig_check, "client", tls_facts(&c->client), "peer", tls_facts(&c->peer));
+                         (int) c->strict_reconfig_check, "force_new_cluster", (int) c->force_new_cluster, "client",
+                         tls_facts(&c->client), "peer", tls_facts(&c->peer));
 }
 
 static void add_authorities_of(char **pem, const char *path) {
@@ -251,16 +252,20 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         const char *path = c ? c->data_dir : NULL;
         DataDirectoryState state = DATA_DIRECTORY_ABSENT;
         struct stat st = { .st_uid = 0 };
+        uint64_t used = 0;
         json_t *bytes;
 
         if (path && (data_directory_state(path, &state, NULL) < 0 || stat(path, &st) < 0))
                 st = (struct stat){};
+        if (path && data_directory_size(path, &used) < 0)
+                used = 0;
         bytes = free_bytes(path && state != DATA_DIRECTORY_ABSENT ? path : DH_ETCD_DATA_PARENT);
         if (json_is_null(bytes))
                 bytes = free_bytes("/var/lib");
         set(facts, "data_directory",
-            json_pack("{so ss sI sI so}", "path", string_or_null(path), "state", data_directory_states[state], "uid",
-                      (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "free_bytes", bytes));
+            json_pack("{so ss sI sI sI so}", "path", string_or_null(path), "state", data_directory_states[state], "uid",
+                      (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "used_bytes", (json_int_t) used,
+                      "free_bytes", bytes));
 }
 
 /* The digest of config.yaml with the three keys' values blanked: equal ones differ only in what a running etcd ignores.

@@ -7,10 +7,12 @@
 #include "basic/fs.h"
 #include "host-operation.h"
 #include "host/authorities.h"
+#include "host/config-yaml-force.h"
 #include "host/config-yaml.h"
 #include "host/package.h"
 
 #define NAME_SIZE_MAX 64U
+#define FORCE_KEY "force-new-cluster"
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* ---- EditConfig ---- */
@@ -50,6 +52,11 @@ static int check_value(HostOperation *op, const char *key, const char *value) {
                         return host_operation_reject(op, "'%.80s' is not the ID of a cluster", value);
                 return 0;
         }
+        if (streq(key, FORCE_KEY)) {
+                if (!streq(value, "true") && !streq(value, "false"))
+                        return host_operation_reject(op, "%s is \"true\" or \"false\", not '%.80s'", key, value);
+                return 0;
+        }
         return host_operation_reject(op, "'%.80s' is not a key of config.yaml that is edited here", key);
 }
 
@@ -73,21 +80,33 @@ static const char *config_digest(char hex[static DIGEST_HEX_SIZE]) {
         return digest_file(DH_ETCD_CONFIG, hex) < 0 ? NULL : hex;
 }
 
-int begin_edit_config(HostOperation *op) {
+static int edit_file(HostOperation *op) {
         json_t *values = json_object_get(op->arguments, "values"), *value;
-        char before_hex[DIGEST_HEX_SIZE], after_hex[DIGEST_HEX_SIZE];
-        const char *key, *before;
+        const char *key, *force = json_get_string(values, FORCE_KEY);
         ConfigEdit edits[3];
         size_t n = 0;
-        int r;
+        int r, changed = 0;
 
         json_object_foreach (values, key, value)
-                edits[n++] = (ConfigEdit){ key, json_string_value(value) };
+                if (!streq(key, FORCE_KEY))
+                        edits[n++] = (ConfigEdit){ key, json_string_value(value) };
+        if (n > 0)
+                changed = config_yaml_edit_file(DH_ETCD_CONFIG, edits, n, &op->why);
+        if (changed < 0 || !force)
+                return changed;
+        r = config_yaml_force_file(DH_ETCD_CONFIG, streq(force, "true"), &op->why);
+        return r < 0 ? r : changed || r;
+}
+
+int begin_edit_config(HostOperation *op) {
+        char before_hex[DIGEST_HEX_SIZE], after_hex[DIGEST_HEX_SIZE];
+        const char *before;
+        int r;
 
         before = config_digest(before_hex);
         r = host_operation_intent(op, NULL);
         if (r >= 0)
-                r = config_yaml_edit_file(DH_ETCD_CONFIG, edits, n, &op->why);
+                r = edit_file(op);
         if (r < 0)
                 return r;
         if (r > 0)

@@ -169,6 +169,14 @@ int begin_deliver(HostOperation *op) _must_check_;
 int begin_prepare_data_directory(HostOperation *op) _must_check_;
 int begin_restore_data_directory(HostOperation *op) _must_check_;
 
+/* The data directory that config.yaml names (a symlink that root made is followed), the directory it is in, and where
+ * PrepareDataDirectory moves it aside to in `step`. */
+typedef struct HostDataPaths {
+        char *path, *parent, *aside;
+} HostDataPaths;
+void host_data_paths_done(HostDataPaths *p);
+int host_data_paths(HostOperation *op, HostDataPaths *ret) _must_check_;
+
 /* host-script.c */
 int check_run_script(HostOperation *op) _must_check_;
 int begin_run_script(HostOperation *op) _must_check_;

@@ -12,8 +12,8 @@
 
 typedef struct ScriptKind {
         const char *name;
-        const char *path;
-        bool in_package; /* works in the delivered package's folder */
+        const char *path; /* NULL: not the vendor's, but etcd's data is filled (host-script-data.c) */
+        bool in_package;  /* works in the delivered package's folder */
         int (*check)(HostOperation *op, const json_t *arguments);
         int (*command)(const json_t *arguments, char ***argv); /* appends to the path */
 } ScriptKind;
@@ -95,6 +95,8 @@ static const ScriptKind kinds[] = {
         { "unpackage-server", DH_CONFIG_PACKAGER, true, check_unpackage_server, command_unpackage_server },
         { "unpackage-client", DH_CONFIG_PACKAGER, true, check_nothing, command_unpackage_client },
         { "enable", DH_ENABLE_SYSTEMD, false, check_nothing, command_enable },
+        { "copy-data", NULL, false, check_nothing, NULL },
+        { "restore-data", NULL, false, data_script_check, NULL },
 };
 
 static const ScriptKind *find_kind(const char *name) {
@@ -111,8 +113,10 @@ int script_arguments_check(HostOperation *op) {
         const ScriptKind *kind = find_kind(op->verb);
 
         if (!kind)
-                return host_operation_reject(
-                        op, "'%.64s' is none of generate, unpackage-server, unpackage-client, enable", op->verb);
+                return host_operation_reject(op,
+                                             "'%.64s' is none of generate, unpackage-server, unpackage-client, enable, "
+                                             "copy-data, restore-data",
+                                             op->verb);
         if (timeout < TIMEOUT_MIN || timeout > TIMEOUT_MAX)
                 return host_operation_reject(op, "the time for a script must be one second to six hours");
         return kind->check(op, json_object_get(op->arguments, "arguments"));
@@ -129,6 +133,8 @@ int script_prepare(HostOperation *op) {
         package = dir ? format("%s/dh_etcd_config.tgz", dir) : NULL;
         if (!package)
                 return -ENOMEM;
+        if (!kind->path)
+                return data_script_prepare(op);
         if (access(kind->path, X_OK) < 0)
                 return fail(&op->why, -errno, "%s cannot be run: %s; install Deephaven on this host first", kind->path,
                             strerror(errno));
@@ -143,8 +149,36 @@ char *script_unit_name(const char *txn, const char *step, const char *script) {
 
 /* ---- the unit ---- */
 
-static int append_exec(sd_bus_message *m, char *const *argv) {
+/* The i-th command, from 0: 1, or 0 where there is none any more. */
+static int command_of(HostOperation *op, size_t i, char ***argv) {
+        const ScriptKind *kind = find_kind(op->verb);
         int r;
+
+        if (!kind->path)
+                return data_script_command(op, i, argv);
+        if (i > 0)
+                return 0;
+        r = strv_append(argv, kind->path);
+        if (r >= 0)
+                r = kind->command(json_object_get(op->arguments, "arguments"), argv);
+        return r < 0 ? r : 1;
+}
+
+static int append_command(sd_bus_message *m, char *const *argv) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sasb");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", argv[0]);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char **) argv);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "b", /* ignore_failure= */ false);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_exec(sd_bus_message *m, HostOperation *op) {
+        int r, more = 1;
 
         r = sd_bus_message_open_container(m, 'r', "sv");
         if (r >= 0)
@@ -153,15 +187,14 @@ static int append_exec(sd_bus_message *m, char *const *argv) {
                 r = sd_bus_message_open_container(m, 'v', "a(sasb)");
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "(sasb)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sasb");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", argv[0]);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) argv);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "b", /* ignore_failure= */ false);
-        for (unsigned i = 0; i < 4 && r >= 0; i++)
+        for (size_t i = 0; more > 0 && r >= 0; i++) {
+                _cleanup_strv_ char **argv = NULL;
+
+                r = more = command_of(op, i, &argv);
+                if (r > 0)
+                        r = append_command(m, argv);
+        }
+        for (unsigned i = 0; i < 3 && r >= 0; i++)
                 r = sd_bus_message_close_container(m);
         return r;
 }
@@ -209,7 +242,7 @@ static int append_environment(sd_bus_message *m, const HostOperation *op) {
 
 static int append_settings(sd_bus_message *m, const HostOperation *op, const char *dir) {
         _cleanup_free_ char *description = format("dhetcd %s, step %s: %s", op->txn, op->step, op->verb);
-        const char *slash = strrchr(find_kind(op->verb)->path, '/');
+        const char *path = find_kind(op->verb)->path, *identifier = path ? strrchr(path, '/') + 1 : "dhetcd-data";
         uint64_t timeout = (uint64_t) json_get_integer(op->arguments, "timeout", 0);
         int r;
 
@@ -225,7 +258,7 @@ static int append_settings(sd_bus_message *m, const HostOperation *op, const cha
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "StandardInput", "s", "null", "StandardOutput", "s",
                                           "journal", "StandardError", "s", "journal", "SyslogIdentifier", "s",
-                                          slash + 1);
+                                          identifier);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "WorkingDirectory", "s", dir);
         return r;
@@ -235,24 +268,21 @@ int script_unit_message(HostOperation *op, const char *unit, sd_bus_message **re
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         const ScriptKind *kind = find_kind(op->verb);
         _cleanup_free_ char *dir = work_dir(op);
-        _cleanup_strv_ char **argv = NULL;
         int r;
 
         if (!dir)
                 return -ENOMEM;
-        r = strv_append(&argv, kind->path);
-        if (r >= 0)
-                r = kind->command(json_object_get(op->arguments, "arguments"), &argv);
-        if (r >= 0)
-                r = unit_job_transient_open(op->host->bus, unit, &m);
+        r = unit_job_transient_open(op->host->bus, unit, &m);
         if (r >= 0)
                 r = append_settings(m, op, dir);
         if (r >= 0)
                 r = append_environment(m, op);
         if (r >= 0)
                 r = append_log_fields(m, op);
+        if (r >= 0 && !kind->path)
+                r = data_script_settings(op, m);
         if (r >= 0)
-                r = append_exec(m, argv);
+                r = append_exec(m, op);
         if (r >= 0)
                 r = unit_job_transient_close(m);
         if (r < 0)

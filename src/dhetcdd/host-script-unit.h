@@ -11,3 +11,13 @@ char *script_unit_name(const char *txn, const char *step, const char *script);
 
 /* The StartTransientUnit call, complete. op->admin must be known. */
 int script_unit_message(HostOperation *op, const char *unit, sd_bus_message **ret) _must_check_;
+
+/* host-script-data.c: what fills a data directory that host-data.c has just made empty.
+ *
+ *   copy-data           with what was moved aside there
+ *   restore-data JOB N  with the snapshot of etcd that transaction N of this host's job JOB saved */
+int data_script_check(HostOperation *op, const json_t *arguments) _must_check_;
+int data_script_prepare(HostOperation *op) _must_check_;
+int data_script_settings(HostOperation *op, sd_bus_message *m) _must_check_;
+/* Appends the i-th command, from 0: 1, or 0 where there is none any more. */
+int data_script_command(HostOperation *op, size_t i, char ***argv) _must_check_;

@@ -133,6 +133,8 @@ int config_yaml_parse(const char *text, size_t size, ConfigYaml **ret, char **re
                 r = read_tls(d, "peer-transport-security", &c->peer, reterr);
         if (r >= 0)
                 r = read_bool(d, YAML_TOP, "strict-reconfig-check", &c->strict_reconfig_check, reterr);
+        if (r >= 0)
+                r = read_bool(d, YAML_TOP, "force-new-cluster", &c->force_new_cluster, reterr);
         if (r < 0)
                 return r;
 

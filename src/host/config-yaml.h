@@ -19,8 +19,9 @@ typedef struct ConfigYaml {
         char *name, *data_dir;
         char *initial_cluster, *initial_cluster_state, *initial_cluster_token;
         char *listen_peer_urls, *listen_client_urls, *initial_advertise_peer_urls, *advertise_client_urls;
-        ConfigTls client, peer;         /* client-transport-security, peer-transport-security */
-        bool strict_reconfig_check;     /* true where absent: etcd's default */
+        ConfigTls client, peer;     /* client-transport-security, peer-transport-security */
+        bool strict_reconfig_check; /* true where absent: etcd's default */
+        bool force_new_cluster;
 } ConfigYaml;
 
 ConfigYaml *config_yaml_free(ConfigYaml *c);
@@ -39,8 +40,8 @@ typedef struct ConfigEdit {
  * -ENOKEY where a key is not there, -EBADMSG for bad YAML, -EINVAL for a key that is not one of the three or a value
  * that cannot be written. The result is parsed again and compared before it is returned. 1 when anything changed, 0
  * when the text is the same; *ret is set in both cases. */
-int config_yaml_edit(const char *text, size_t size, const ConfigEdit *edits, size_t n_edits, char **ret, size_t *ret_size,
-                     char **reterr) _must_check_;
+int config_yaml_edit(const char *text, size_t size, const ConfigEdit *edits, size_t n_edits, char **ret,
+                     size_t *ret_size, char **reterr) _must_check_;
 
 /* The same on a file: atomic, durable, owner, mode and xattrs kept. Follows symlinks in the directory part only. */
 int config_yaml_edit_file(const char *path, const ConfigEdit *edits, size_t n_edits, char **reterr) _must_check_;

@@ -3,6 +3,8 @@
 
 /* etcd's data directory: never deleted, moved aside. Where PATH is a symlink, PATH means what it leads to. */
 
+#include <stdint.h>
+
 #include "basic/cleanup.h"
 
 typedef enum DataDirectoryState {
@@ -12,6 +14,9 @@ typedef enum DataDirectoryState {
 } DataDirectoryState;
 
 int data_directory_state(const char *path, DataDirectoryState *ret, char **reterr) _must_check_;
+
+/* The bytes that the files in it take; 0 where it is absent. */
+int data_directory_size(const char *path, uint64_t *ret) _must_check_;
 
 /* Renames the directory to PATH.dhetcd-TAG (durably) and makes an empty one of the same owner and mode in its place.
  * Idempotent by TAG ([A-Za-z0-9._-]): where PATH.dhetcd-TAG exists nothing is moved again. 1 when moved, 0 when there was
