@@ -191,7 +191,7 @@ static json_t *tls_facts(const ConfigTls *t) {
 }
 
 static json_t *config_facts(const ConfigYaml *c) {
-        return json_pack("{so so so so so so so so so sb so so}", "name", string_or_null(c->name), "data_dir",
+        return json_pack("{so so so so so so so so so sb sb so so}", "name", string_or_null(c->name), "data_dir",
                          string_or_null(c->data_dir), "initial_cluster", string_or_null(c->initial_cluster),
                          "initial_cluster_state", string_or_null(c->initial_cluster_state), "initial_cluster_token",
                          string_or_null(c->initial_cluster_token), "listen_peer_urls",
