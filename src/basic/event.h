@@ -40,7 +40,10 @@
         X(SCRIPT_FINISHED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1a")                                                         \
         X(UNIT_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1b")                                                            \
         X(HOST_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1c")                                                            \
-        X(ACCESS_DENIED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1d")
+        X(ACCESS_DENIED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1d")                                                           \
+        X(JOB_RESCUED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1e")                                                             \
+        X(RESCUE_PLAN, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1f")                                                             \
+        X(RESCUE_NEXT, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a20")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,

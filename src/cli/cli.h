@@ -31,6 +31,8 @@ typedef struct Args {
         bool block; /* until the job has ended */
         bool unit;  /* run by dhetcd-add@.service: STATUS= instead of lines */
         bool all;
+        bool lose_quorum;          /* rescue: do it */
+        const char *from_snapshot; /* rescue: NULL: this member's own data */
         const char *restart; /* NULL: as configured */
         int move_data_aside; /* -1: as configured */
         int require_odd;
@@ -45,6 +47,7 @@ int verb_show(int argc, char **argv);
 int verb_cancel(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
+int verb_rescue(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);

@@ -107,7 +107,7 @@ static void notify_step(const JournalLine *l) {
 
 static void on_line(void *userdata, const JournalLine *l) {
         static const EventKind ends[] = { EVENT_JOB_COMMITTED, EVENT_JOB_REJECTED, EVENT_JOB_ROLLED_BACK,
-                                          EVENT_JOB_STUCK, EVENT_JOB_CANCELED };
+                                          EVENT_JOB_STUCK,     EVENT_JOB_CANCELED, EVENT_JOB_RESCUED };
         Follow *f = userdata;
 
         f->any_line = true;

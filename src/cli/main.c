@@ -32,6 +32,7 @@ static const Verb verbs[] = {
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
+        { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
 };
 
 static void help(void) {
@@ -48,6 +49,9 @@ static void help(void) {
                "     --move-data-aside   Move a data directory that is in use on the new node aside\n"
                "     --require-odd       Refuse where the cluster would have an even number of members\n"
                "     --all               With settle: wait for all that a crash left open\n"
+               "     --yes-i-lose-quorum With rescue: do it; without, only the plan is shown\n"
+               "     --from-snapshot=JOB|FILE\n"
+               "                         With rescue: restore a snapshot instead of this member's data\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "     --no-legend         No headings and hints\n"
                "     --no-ask-password   Do not ask for passwords\n"
@@ -65,6 +69,8 @@ enum {
         OPT_MOVE_DATA_ASIDE,
         OPT_REQUIRE_ODD,
         OPT_ALL,
+        OPT_LOSE_QUORUM,
+        OPT_FROM_SNAPSHOT,
         OPT_UNIT,
         OPT_JSON,
         OPT_NO_LEGEND,
@@ -79,6 +85,8 @@ static const struct option long_options[] = {
         { "move-data-aside", no_argument, NULL, OPT_MOVE_DATA_ASIDE },
         { "require-odd", no_argument, NULL, OPT_REQUIRE_ODD },
         { "all", no_argument, NULL, OPT_ALL },
+        { "yes-i-lose-quorum", no_argument, NULL, OPT_LOSE_QUORUM },
+        { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
         { "unit", no_argument, NULL, OPT_UNIT },
         { "json", required_argument, NULL, OPT_JSON },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
@@ -131,6 +139,12 @@ static int parse_option(int c) {
                 return 1;
         case OPT_ALL:
                 args.all = true;
+                return 1;
+        case OPT_LOSE_QUORUM:
+                args.lose_quorum = true;
+                return 1;
+        case OPT_FROM_SNAPSHOT:
+                args.from_snapshot = optarg;
                 return 1;
         case OPT_UNIT:
                 args.unit = true;

@@ -47,6 +47,7 @@ static const struct {
         { "canceled", COLOUR_GREY, EXIT_FAILED },
         { "rolled-back", COLOUR_RED, EXIT_ROLLED_BACK },
         { "stuck", COLOUR_RED, EXIT_STUCK },
+        { "rescued", COLOUR_GREY, EXIT_STUCK },
 };
 
 Colour state_colour(const char *state) {

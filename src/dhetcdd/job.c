@@ -14,7 +14,7 @@
 static const char *const state_names[_JOB_STATE_MAX] = {
         [JOB_QUEUED] = "queued",     [JOB_RUNNING] = "running",         [JOB_COMMITTED] = "committed",
         [JOB_REJECTED] = "rejected", [JOB_ROLLED_BACK] = "rolled-back", [JOB_STUCK] = "stuck",
-        [JOB_CANCELED] = "canceled",
+        [JOB_CANCELED] = "canceled", [JOB_RESCUED] = "rescued",
 };
 
 const char *job_state_to_string(JobState s) {
@@ -87,10 +87,11 @@ static json_t *nodes_to_json(char *const *nodes) {
 }
 
 json_t *job_to_json(const Job *j) {
-        return json_pack("{s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "nodes",
-                         nodes_to_json(j->nodes), "options", j->options, "uid", (json_int_t) j->uid, "queued_usec",
-                         (json_int_t) j->queued_usec, "ended_usec", (json_int_t) j->ended_usec, "state",
-                         job_state_to_string(j->state), "text", j->text ?: "", "cancel", (int) j->cancel);
+        return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "kind",
+                         job_words(j->kind)->name, "nodes", nodes_to_json(j->nodes), "options", j->options, "uid",
+                         (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec, "ended_usec",
+                         (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text", j->text ?: "",
+                         "cancel", (int) j->cancel);
 }
 
 static int nodes_from_json(const json_t *array, char ***ret) {
@@ -124,6 +125,9 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) {
         if (!j)
                 return -ENOMEM;
         j->state = job_state_from_string(json_string_value(json_object_get(v, "state")));
+        j->kind = job_kind_from_string(json_string_value(json_object_get(v, "kind")));
+        if (j->kind < 0)
+                return fail(reterr, -EBADMSG, "its kind is not known to this version");
         if (!job_id_is_valid(id) || !json_is_object(options) || j->state < 0)
                 return fail(reterr, -EBADMSG, "it lacks a job id, a state or options");
         r = nodes_from_json(json_object_get(v, "nodes"), &j->nodes);
@@ -196,7 +200,7 @@ char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n) {
 int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason, char **reterr) {
         _cleanup_free_ char *dir = job_txn_dir(j, jobs_dir, n), *reason = NULL;
         _cleanup_json_ json_t *records = NULL;
-        const char *why;
+        const char *why, *advice;
         int r;
 
         if (!dir)
@@ -205,8 +209,9 @@ int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, c
         if (r < 0)
                 return r;
         why = txn_reason_of(records);
+        advice = txn_advice_of(records);
         if (ret_reason && why) {
-                reason = strdup(why);
+                reason = advice ? format("%s. %s", why, advice) : strdup(why);
                 if (!reason)
                         return -ENOMEM;
         }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "basic/job-kind.h"
 #include "basic/json-util.h"
 #include "txn/txn-log.h"
 
@@ -21,12 +22,14 @@ typedef enum JobState {
         JOB_ROLLED_BACK,
         JOB_STUCK,
         JOB_CANCELED, /* before its next (mostly: its first) node was begun */
+        JOB_RESCUED,  /* it was stuck, and a rescue took its place */
         _JOB_STATE_MAX,
         _JOB_STATE_INVALID = -EINVAL,
 } JobState;
 
 typedef struct Job {
         char id[JOB_ID_DIGITS + 1];
+        JobKind kind;
         char **nodes;
         json_t *options;
         uint32_t uid;

@@ -9,7 +9,7 @@
 #include "bus/vtable.h"
 #include "manager-internal.h"
 
-static int set_error(sd_bus_error *error, int r, const char *text) {
+int manager_set_error(sd_bus_error *error, int r, const char *text) {
         const char *name = r == -EINVAL ? DHETCD_ERROR_REJECTED : r == -EBUSY ? DHETCD_ERROR_BUSY : DHETCD_ERROR_FAILED;
 
         if (!text)
@@ -26,7 +26,7 @@ void manager_emit_running_job(Manager *m) {
         (void) sd_bus_emit_properties_changed(m->bus, DHETCD_PATH, DHETCD_MANAGER, "RunningJob", NULL);
 }
 
-static int refuse_while_busy(const Manager *m, sd_bus_error *error) {
+int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error) {
         const Job *holder = manager_running_job(m);
         _cleanup_free_ char *nodes = NULL;
 
@@ -34,10 +34,10 @@ static int refuse_while_busy(const Manager *m, sd_bus_error *error) {
         if (!holder)
                 return 0;
         nodes = strv_join(holder->nodes, ", ");
-        return sd_bus_error_setf(
-                error, DHETCD_ERROR_BUSY,
-                "Job %s, which adds %s, is %s; wait for its end (dhetcd watch %s) or leave out --no-wait", holder->id,
-                nodes ?: "nodes", job_state_to_string(holder->state), holder->id);
+        return sd_bus_error_setf(error, DHETCD_ERROR_BUSY,
+                                 "Job %s, which %s %s, is %s; wait for its end (dhetcd watch %s)%s", holder->id,
+                                 job_words(holder->kind)->adds, nodes ?: "nodes", job_state_to_string(holder->state),
+                                 holder->id, advice);
 }
 
 static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
@@ -52,7 +52,7 @@ static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error
                 r = sd_bus_message_rewind(message, true);
         if (r >= 0)
                 r = add_request_read(message, config, a, &text);
-        return r < 0 ? set_error(error, r, text) : 0;
+        return r < 0 ? manager_set_error(error, r, text) : 0;
 }
 
 static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -75,7 +75,7 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r <= 0)
                 return r < 0 ? r : 1;
 
-        r = a.wait ? 0 : refuse_while_busy(m, error);
+        r = a.wait ? 0 : manager_refuse_while_busy(m, " or leave out --no-wait", error);
         if (r < 0)
                 return r;
         r = polkit_caller_uid(message, &uid);
@@ -86,7 +86,7 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
                 return r;
         r = manager_add_job(m, owned, &text);
         if (r < 0)
-                return set_error(error, r == -EXFULL ? -EBUSY : r, text);
+                return manager_set_error(error, r == -EXFULL ? -EBUSY : r, text);
         j = TAKE_PTR(owned);
         STRV_FOREACH (warning, a.warnings)
                 log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id }, "%s", *warning);
@@ -243,6 +243,7 @@ static int property_get_running_job(sd_bus *bus, const char *path, const char *i
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         METHOD("AddNodes", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(job), method_add_nodes),
+        METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
         METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),
         METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),

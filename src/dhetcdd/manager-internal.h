@@ -6,6 +6,7 @@
  *   manager.c          the object, the queue's turns, how a job begins and ends
  *   manager-bus.c      org.dhetcd1.Manager
  *   manager-request.c  what AddNodes may ask for
+ *   manager-rescue.c   Rescue
  *   manager-txn.c      one transaction's unit, from its start until it is gone
  *   manager-unit.c     the properties of that unit */
 
@@ -48,6 +49,23 @@ void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char 
 int manager_bus_register(Manager *m);
 void manager_emit_job_changed(Manager *m, const Job *j);
 void manager_emit_running_job(Manager *m);
+
+/* Refuses with Busy where a job runs or waits; `advice` ends the sentence. */
+int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error);
+int manager_set_error(sd_bus_error *error, int r, const char *text); /* text may be NULL */
+
+/* manager-rescue.c */
+int manager_method_rescue(sd_bus_message *message, void *userdata, sd_bus_error *error);
+void manager_end_rescued(Manager *m, const Job *j); /* j is committed: the stuck job whose place it took has ended */
+
+/* manager-request.c: one a{sv} of a call, into `options`. */
+typedef struct RequestOption {
+        const char *name;
+        char type;
+        const char *values[3]; /* of strings; none: any */
+} RequestOption;
+int request_read_options(sd_bus_message *message, const RequestOption *known, size_t n_known, json_t *options,
+                         char **reterr);
 
 /* manager-request.c: the nodes and options of one AddNodes call. 0, -EINVAL with what is wrong, -ENOMEM. */
 typedef struct AddRequest {

@@ -8,6 +8,7 @@
 #include "manager-internal.h"
 
 #define WAIT_TIMEOUT_MAX (366 * 86400 * USEC_PER_SEC)
+#define TEXT_SIZE_MAX 4096U
 
 void add_request_done(AddRequest *a) {
         strv_free(a->nodes);
@@ -65,13 +66,7 @@ static int read_nodes(sd_bus_message *message, char ***nodes, char **reterr) {
         return sd_bus_message_exit_container(message);
 }
 
-typedef struct Option {
-        const char *name;
-        char type;
-        const char *values[3]; /* of strings */
-} Option;
-
-static const Option known_options[] = {
+static const RequestOption known_options[] = {
         { "wait", 'b' },
         { "restart", 's', { "needed", "always" } },
         { "move-data-aside", 'b' },
@@ -80,14 +75,14 @@ static const Option known_options[] = {
         { "wait-timeout", 't' },
 };
 
-static const Option *find_option(const char *name) {
-        for (size_t i = 0; i < ELEMENTSOF(known_options); i++)
-                if (streq(known_options[i].name, name))
-                        return &known_options[i];
+static const RequestOption *find_option(const RequestOption *known, size_t n, const char *name) {
+        for (size_t i = 0; i < n; i++)
+                if (streq(known[i].name, name))
+                        return known + i;
         return NULL;
 }
 
-static int read_value(sd_bus_message *message, const Option *o, json_t **ret, char **reterr) {
+static int read_value(sd_bus_message *message, const RequestOption *o, json_t **ret, char **reterr) {
         const char *text;
         uint64_t usec;
         int r, b;
@@ -109,6 +104,12 @@ static int read_value(sd_bus_message *message, const Option *o, json_t **ret, ch
                 r = sd_bus_message_read_basic(message, 's', &text);
                 if (r < 0)
                         return r;
+                if (strlen(text) > TEXT_SIZE_MAX)
+                        return fail(reterr, -EINVAL, "Option '%s' is too long", o->name);
+                if (!o->values[0]) {
+                        *ret = json_string(text);
+                        return 0;
+                }
                 for (size_t i = 0; o->values[i]; i++)
                         if (streq(text, o->values[i])) {
                                 *ret = json_string(text);
@@ -120,16 +121,17 @@ static int read_value(sd_bus_message *message, const Option *o, json_t **ret, ch
 }
 
 /* One {sv}. */
-static int read_option(sd_bus_message *message, json_t *options, char **reterr) {
+static int read_option(sd_bus_message *message, const RequestOption *known, size_t n_known, json_t *options,
+                       char **reterr) {
         json_t *value = NULL;
         const char *name, *type;
-        const Option *o;
+        const RequestOption *o;
         int r;
 
         r = sd_bus_message_read_basic(message, 's', &name);
         if (r < 0)
                 return r;
-        o = find_option(name);
+        o = find_option(known, n_known, name);
         if (!o)
                 return fail(reterr, -EINVAL, "Option '%.64s' is not known to dhetcd " DHETCD_VERSION, name);
         r = sd_bus_message_peek_type(message, NULL, &type);
@@ -148,14 +150,15 @@ static int read_option(sd_bus_message *message, json_t *options, char **reterr) 
         return sd_bus_message_exit_container(message);
 }
 
-static int read_options(sd_bus_message *message, json_t *options, char **reterr) {
+int request_read_options(sd_bus_message *message, const RequestOption *known, size_t n_known, json_t *options,
+                         char **reterr) {
         int r;
 
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         if (r < 0)
                 return r;
         while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = read_option(message, options, reterr);
+                r = read_option(message, known, n_known, options, reterr);
                 if (r >= 0)
                         r = sd_bus_message_exit_container(message);
                 if (r < 0)
@@ -179,7 +182,7 @@ int add_request_read(sd_bus_message *message, const Config *config, AddRequest *
                 return -ENOMEM;
         r = read_nodes(message, &a->nodes, reterr);
         if (r >= 0)
-                r = read_options(message, a->options, reterr);
+                r = request_read_options(message, known_options, ELEMENTSOF(known_options), a->options, reterr);
         if (r >= 0)
                 r = sd_bus_message_read_basic(message, 't', &flags);
         if (r < 0)

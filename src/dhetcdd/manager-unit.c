@@ -128,7 +128,7 @@ int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char
         int r;
 
         runtime = format("dhetcd-txn-%s-%zu", j->id, n);
-        title = format("%s etcd node %s (job %s)", streq(verb, "run") ? "Adding" : "Settling the addition of",
+        title = format("%s%s etcd node %s (job %s)", streq(verb, "run") ? "" : "Settling: ", job_words(j->kind)->Adding,
                        j->nodes[n - 1], j->id);
         if (!name || !txn || !runtime || !title)
                 return -ENOMEM;

@@ -45,6 +45,7 @@ static const struct {
         [JOB_ROLLED_BACK] = { EVENT_JOB_ROLLED_BACK, LOG_ERR, "was rolled back" },
         [JOB_STUCK] = { EVENT_JOB_STUCK, LOG_CRIT, "is stuck" },
         [JOB_CANCELED] = { EVENT_JOB_CANCELED, LOG_NOTICE, "was canceled" },
+        [JOB_RESCUED] = { EVENT_JOB_RESCUED, LOG_NOTICE, "was ended by a rescue" },
 };
 
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text) {
@@ -75,8 +76,8 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
                 return r;
 
         log_event(EVENT_JOB_QUEUED, LOG_INFO, &(EventContext){ .job = j->id },
-                  "Job %s: add etcd node%s %s, asked for by user %u", j->id, strv_length(j->nodes) > 1 ? "s" : "",
-                  nodes, j->uid);
+                  "Job %s: %s etcd node%s %s, asked for by user %u", j->id, job_words(j->kind)->name,
+                  strv_length(j->nodes) > 1 ? "s" : "", nodes, j->uid);
         manager_emit_job_changed(m, j);
         manager_kick(m);
         return 0;
@@ -174,8 +175,8 @@ static void tell_waiting(Manager *m) {
 
                 if (j->state != JOB_QUEUED)
                         continue;
-                text = format("waiting for job %s, which adds %s; place %u in the queue", holder->id, nodes ?: "nodes",
-                              job_queue_position(&m->queue, j));
+                text = format("waiting for job %s, which %s %s; place %u in the queue", holder->id,
+                              job_words(holder->kind)->adds, nodes ?: "nodes", job_queue_position(&m->queue, j));
                 if (!text || streq(j->text, text))
                         continue;
                 log_event(EVENT_JOB_WAITING, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: %s", j->id, text);
@@ -195,15 +196,16 @@ static void advance(Manager *m, Job *j) {
                 return end_short(m, j, n, JOB_STUCK, error_text(error, r));
         if (n > strv_length(j->nodes)) {
                 nodes = strv_join(j->nodes, ", ");
-                text = format("%s: added to the etcd cluster", nodes ?: "nodes");
-                return manager_end_job(m, j, JOB_COMMITTED, text ?: "added");
+                text = format("%s: %s", nodes ?: "nodes", job_words(j->kind)->job_did);
+                manager_end_rescued(m, j);
+                return manager_end_job(m, j, JOB_COMMITTED, text ?: job_words(j->kind)->job_did);
         }
         if (j->cancel && state == TXN_EMPTY && n > 1)
                 return end_short(m, j, n, JOB_CANCELED, "canceled before it began");
 
         dir = job_txn_dir(j, m->jobs_dir, n);
         text = format("%s%s etcd node %s (%zu of %zu)", j->cancel ? "canceling: " : "",
-                      j->settle ? "settling" : "adding", j->nodes[n - 1], n, strv_length(j->nodes));
+                      j->settle ? "settling" : job_words(j->kind)->adding, j->nodes[n - 1], n, strv_length(j->nodes));
         r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
         if (r >= 0) {
                 (void) manager_set_job(m, j, JOB_RUNNING, text);

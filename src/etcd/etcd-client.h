@@ -26,10 +26,10 @@
 typedef struct EtcdClient EtcdClient;
 
 typedef struct EtcdOptions {
-        const char *user, *password;   /* NULL: no login */
-        const char *ca_file;           /* PEM bundle */
+        const char *user, *password;      /* NULL: no login */
+        const char *ca_file;              /* PEM bundle */
         const char *cert_file, *key_file; /* NULL: no client certificate */
-        int cancel_fd;                 /* readable = end the call; -1: none */
+        int cancel_fd;                    /* readable = end the call; -1: none */
 } EtcdOptions;
 
 int etcd_client_new(const EtcdOptions *options, EtcdClient **ret, char **reterr) _must_check_;
@@ -46,7 +46,7 @@ int etcd_client_set_voters(EtcdClient *c, char *const *endpoints) _must_check_;
 
 typedef struct EtcdMember {
         uint64_t id;
-        char *name;          /* "" while it has not started */
+        char *name; /* "" while it has not started */
         char **peer_urls, **client_urls;
         bool learner;
 } EtcdMember;
@@ -68,7 +68,7 @@ typedef struct EtcdStatus {
         uint64_t db_size; /* bytes */
         bool learner;
         char version[32];
-        char *errors;     /* NULL, or alarms and such, joined by "; " */
+        char *errors; /* NULL, or alarms and such, joined by "; " */
 } EtcdStatus;
 void etcd_status_done(EtcdStatus *s);
 
@@ -77,31 +77,40 @@ typedef struct EtcdHash {
         int64_t compact_revision, hash_revision, revision;
 } EtcdHash;
 
-/* `endpoint` is "https://ADDRESS:PORT"; timeouts are microseconds. Tokens are got, renewed and repeated once by the client
- * itself; Status goes first without a token, then (refused) with one. */
-int etcd_member_list(EtcdClient *c, const char *endpoint, bool linearizable, uint64_t timeout, EtcdMembers **ret, char **reterr) _must_check_;
-int etcd_member_add_learner(EtcdClient *c, const char *endpoint, const char *peer_url, uint64_t timeout, uint64_t *ret_id, char **reterr) _must_check_;
+/* `endpoint` is "https://ADDRESS:PORT"; timeouts are microseconds. Tokens are got, renewed and repeated once by the
+ * client itself; Status goes first without a token, then (refused) with one. */
+/* Not linearizable: what that one member knows; it is asked without a token first, which only a quorum gives. */
+int etcd_member_list(EtcdClient *c, const char *endpoint, bool linearizable, uint64_t timeout, EtcdMembers **ret,
+                     char **reterr) _must_check_;
+int etcd_member_add_learner(EtcdClient *c, const char *endpoint, const char *peer_url, uint64_t timeout,
+                            uint64_t *ret_id, char **reterr) _must_check_;
 int etcd_member_promote(EtcdClient *c, const char *endpoint, uint64_t id, uint64_t timeout, char **reterr) _must_check_;
 int etcd_member_remove(EtcdClient *c, const char *endpoint, uint64_t id, uint64_t timeout, char **reterr) _must_check_;
 int etcd_status(EtcdClient *c, const char *endpoint, uint64_t timeout, EtcdStatus *ret, char **reterr) _must_check_;
-int etcd_move_leader(EtcdClient *c, const char *endpoint, uint64_t target, uint64_t timeout, char **reterr) _must_check_;
-int etcd_hash_kv(EtcdClient *c, const char *endpoint, int64_t revision, uint64_t timeout, EtcdHash *ret, char **reterr) _must_check_;
+int etcd_move_leader(EtcdClient *c, const char *endpoint, uint64_t target, uint64_t timeout,
+                     char **reterr) _must_check_;
+int etcd_hash_kv(EtcdClient *c, const char *endpoint, int64_t revision, uint64_t timeout, EtcdHash *ret,
+                 char **reterr) _must_check_;
 /* Active alarms as text ("NOSPACE at 8e9e05c52164694d"), joined by "; "; NULL where none. > 0 where there are any. */
 int etcd_alarms(EtcdClient *c, const char *endpoint, uint64_t timeout, char **ret, char **reterr) _must_check_;
 
 /* A write that the quorum acknowledges: Put of `key`, then a linearizable Range of it, which must give `value` back. */
-int etcd_put_and_read(EtcdClient *c, const char *endpoint, const char *key, const char *value, uint64_t timeout, char **reterr) _must_check_;
+int etcd_put_and_read(EtcdClient *c, const char *endpoint, const char *key, const char *value, uint64_t timeout,
+                      char **reterr) _must_check_;
 int etcd_delete(EtcdClient *c, const char *endpoint, const char *key, uint64_t timeout, char **reterr) _must_check_;
 
-/* Streams a snapshot to `path` (temporary beside it, fsync, rename, fsync of the parent; mode 0600) in constant memory. The
- * trailing SHA-256 is verified over what was written (-EBADMSG). `timeout` bounds the time without progress. `progress`
- * (may be NULL) is told bytes so far and bytes still to come. */
+/* Streams a snapshot to `path` (temporary beside it, fsync, rename, fsync of the parent; mode 0600) in constant memory.
+ * The trailing SHA-256 is verified over what was written (-EBADMSG). `timeout` bounds the time without progress.
+ * `progress` (may be NULL) is told bytes so far and bytes still to come. */
 typedef struct EtcdSnapshot {
-        uint64_t bytes;      /* of the file, with the 32 of its hash */
-        char sha256[65];     /* of the database part, hexadecimal */
+        uint64_t bytes;  /* of the file, with the 32 of its hash */
+        char sha256[65]; /* of the database part, hexadecimal */
 } EtcdSnapshot;
 typedef void (*EtcdProgress)(uint64_t done, uint64_t remaining, void *userdata);
-int etcd_snapshot(EtcdClient *c, const char *endpoint, const char *path, uint64_t timeout, EtcdProgress progress, void *userdata, EtcdSnapshot *ret, char **reterr) _must_check_;
+int etcd_snapshot(EtcdClient *c, const char *endpoint, const char *path, uint64_t timeout, EtcdProgress progress,
+                  void *userdata, EtcdSnapshot *ret, char **reterr) _must_check_;
 
+/* Reads "etcd_server_has_leader" from ENDPOINT/metrics, which needs neither token nor quorum: 1, 0, -ENODATA. */
+int etcd_has_leader_metric(EtcdClient *c, const char *endpoint, uint64_t timeout, char **reterr) _must_check_;
 /* Reads "etcd_server_is_learner" from ENDPOINT/metrics: 1, 0, -ENODATA where it is not there (before 3.4). */
 int etcd_is_learner_metric(EtcdClient *c, const char *endpoint, uint64_t timeout, char **reterr) _must_check_;

@@ -216,8 +216,8 @@ int etcd_delete(EtcdClient *c, const char *endpoint, const char *key, uint64_t t
         return etcd_unary(c, q, &pb__delete_range_response__descriptor, &answer, reterr);
 }
 
-int etcd_is_learner_metric(EtcdClient *c, const char *endpoint, uint64_t timeout, char **reterr) {
-        static const char metric[] = "etcd_server_is_learner ";
+/* A gauge of ENDPOINT/metrics: 0, or 1 for anything else. `name` ends with a space. */
+static int read_metric(EtcdClient *c, const char *endpoint, const char *name, uint64_t timeout, char **reterr) {
         _cleanup_free_ char *text = NULL;
         GrpcChannel *channel;
         int r;
@@ -231,8 +231,16 @@ int etcd_is_learner_metric(EtcdClient *c, const char *endpoint, uint64_t timeout
 
         for (const char *line = text; line && *line; line = strchr(line, '\n')) {
                 line += *line == '\n';
-                if (strncmp(line, metric, sizeof(metric) - 1) == 0)
-                        return strtod(line + sizeof(metric) - 1, NULL) != 0;
+                if (strncmp(line, name, strlen(name)) == 0)
+                        return strtod(line + strlen(name), NULL) != 0;
         }
-        return fail(reterr, -ENODATA, "/metrics at %s: no %.*s there", endpoint, (int) sizeof(metric) - 2, metric);
+        return fail(reterr, -ENODATA, "/metrics at %s: no %.*s there", endpoint, (int) strlen(name) - 1, name);
+}
+
+int etcd_is_learner_metric(EtcdClient *c, const char *endpoint, uint64_t timeout, char **reterr) {
+        return read_metric(c, endpoint, "etcd_server_is_learner ", timeout, reterr);
+}
+
+int etcd_has_leader_metric(EtcdClient *c, const char *endpoint, uint64_t timeout, char **reterr) {
+        return read_metric(c, endpoint, "etcd_server_has_leader ", timeout, reterr);
 }

@@ -108,6 +108,7 @@ int etcd_member_list(EtcdClient *c, const char *endpoint, bool linearizable, uin
                 .endpoint = endpoint,
                 .method = ETCD_CLUSTER "MemberList",
                 .message = &request.base,
+                .login = linearizable ? ETCD_LOGIN_ALWAYS : ETCD_LOGIN_WHEN_REFUSED,
                 .deadline = deadline_after(timeout),
         };
         int r;

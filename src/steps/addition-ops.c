@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "addition.h"
+#include "quorum.h"
 #include "basic/error.h"
 
 static int snapshot_hosts(void *world, const Step *step, json_t *digests, char **reterr) {
@@ -93,26 +94,26 @@ static void report_step(Addition *a, const TxnReport *report) {
 static void report_end(Addition *a, const TxnReport *report) {
         EventContext context = { .job = a->job, .txn = a->txn, .node = a->nodes[a->index] };
         const char *node = a->nodes[a->index], *why = report->why ?: "no reason was recorded";
+        const JobWords *words = job_words(a->kind);
 
         context.phase = txn_state_to_string(report->state);
         switch (report->state) {
         case TXN_COMMITTED:
-                log_event(EVENT_TXN_COMMITTED, LOG_NOTICE, &context, "Node %s is a healthy voting member.", node);
+                log_event(EVENT_TXN_COMMITTED, LOG_NOTICE, &context, "Node %s %s.", node, words->node_is);
                 break;
         case TXN_REJECTED:
-                log_event(EVENT_TXN_REJECTED, LOG_ERR, &context, "Node %s was not added, and nothing was changed: %s",
-                          node, why);
+                log_event(EVENT_TXN_REJECTED, LOG_ERR, &context, "Node %s was not %s, and nothing was changed: %s",
+                          node, words->added, why);
                 break;
         case TXN_ROLLED_BACK:
                 log_event(EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
-                          "Node %s was not added, and everything is as it was before: %s", node, why);
+                          "Node %s was not %s, and everything is as it was before: %s", node, words->added, why);
                 break;
         default:
                 log_event(EVENT_TXN_STUCK, LOG_CRIT, &context,
-                          "The addition of node %s is stuck, and nothing more is touched: %s. When the cause is "
-                          "mended, run "
+                          "The %s of node %s is stuck, and nothing more is touched: %s. When the cause is mended, run "
                           "\"dhetcd settle %s\"",
-                          node, why, a->job);
+                          words->addition, node, why, a->job);
         }
         (void) sd_notifyf(0, "STATUS=Ended: %s%s%s", txn_state_to_string(report->state), report->why ? ": " : "",
                           report->why ?: "");
@@ -133,9 +134,14 @@ static void pause_before_retry(void *world, uint64_t usec) {
         (void) r; /* nothing cancels any more */
 }
 
+static char *advice(void *world) {
+        return quorum_advice(world);
+}
+
 const TxnOps addition_ops = {
         .snapshot = snapshot_hosts,
         .no_cancel = addition_no_cancel,
         .report = report,
         .pause = pause_before_retry,
+        .advice = advice,
 };

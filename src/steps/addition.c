@@ -15,6 +15,21 @@
 
 /* ---- making ---- */
 
+static char *copy_or_null(const char *s) {
+        return s ? strdup(s) : NULL;
+}
+
+static int load_rescue(Addition *a, const json_t *options) {
+        const char *job = json_get_string(options, "job"), *snapshot = json_get_string(options, "from-snapshot");
+
+        a->rescue = (Rescue){
+                .confirmed = json_is_true(json_object_get(options, "yes-i-lose-quorum")),
+                .job = copy_or_null(job),
+                .snapshot = copy_or_null(snapshot),
+        };
+        return (job && !a->rescue.job) || (snapshot && !a->rescue.snapshot) ? -ENOMEM : 0;
+}
+
 static int load_options(Addition *a, const json_t *options) {
         a->wait = !json_is_false(json_object_get(options, "wait"));
         a->restart_always = streq(a->config->restart, "always");
@@ -24,7 +39,7 @@ static int load_options(Addition *a, const json_t *options) {
         a->require_odd = a->config->require_odd || json_is_true(json_object_get(options, "require-odd"));
         a->wait_timeout =
                 (uint64_t) json_get_integer(options, "wait-timeout", (json_int_t) a->config->wait_timeout_usec);
-        return 0;
+        return load_rescue(a, options);
 }
 
 static int load_job(Addition *a, unsigned number, char **reterr) {
@@ -40,6 +55,9 @@ static int load_job(Addition *a, unsigned number, char **reterr) {
         if (r < 0)
                 return fail(reterr, r, "%s cannot be read: %s", path, strerror(-r));
         job = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        a->kind = job_kind_from_string(json_get_string(job, "kind"));
+        if (a->kind < 0)
+                return fail(reterr, -EBADMSG, "%s: the job's kind is not known to this version", path);
 
         json_array_foreach (json_object_get(job, "nodes"), i, node) {
                 if (!json_is_string(node) || address_check(json_string_value(node)) < 0)
@@ -116,15 +134,13 @@ Addition *addition_free(Addition *a) {
         strv_free(a->nodes);
         config_free(a->config);
         free(a->cluster_id);
+        free(a->rescue.job);
+        free(a->rescue.snapshot);
         free(a->job);
         free(a->txn);
         free(a->dir);
         free(a);
         return NULL;
-}
-
-static char *copy_or_null(const char *s) {
-        return s ? strdup(s) : NULL;
 }
 
 int addition_add_host(Addition *a, const char *address, const char *name, unsigned number, const char *peer_url,
@@ -152,7 +168,7 @@ int addition_add_host(Addition *a, const char *address, const char *name, unsign
                 .client_url = copy_or_null(client_url),
                 .member_id = member_id,
                 .member = member_id != 0,
-                .new_node = streq(address, a->nodes[a->index]),
+                .new_node = a->kind == JOB_ADD && streq(address, a->nodes[a->index]),
         };
         h->this_host = address_is_local(address) > 0;
         if (!h->address || (name && !h->name) || (peer_url && !h->peer_url) || (client_url && !h->client_url))

@@ -10,6 +10,7 @@
 
 #include "basic/config.h"
 #include "basic/event.h"
+#include "basic/job-kind.h"
 #include "basic/json-util.h"
 #include "basic/string-util.h"
 #include "bus/host-client.h"
@@ -39,13 +40,21 @@ typedef struct Host {
         HostClient *client;  /* owned */
 } Host;
 
+typedef struct Rescue { /* what was asked for, where the job is a rescue */
+        bool confirmed;
+        char *job;      /* the stuck one that ends with it; NULL: none */
+        char *snapshot; /* of a job, or a file; NULL: this member's own data */
+} Rescue;
+
 typedef struct Addition {
         char *job, *txn; /* "7f3a9c21", "7f3a9c21-1" */
-        char *dir;       /* jobs/JOB/N */
-        char **nodes;    /* the job's nodes, in order */
-        size_t index;    /* which of them this transaction adds, from 0 */
+        JobKind kind;
+        char *dir;    /* jobs/JOB/N */
+        char **nodes; /* the job's nodes, in order */
+        size_t index; /* which of them this transaction adds, from 0 */
         bool wait, restart_always, move_data_aside, require_odd;
         uint64_t wait_timeout; /* for the hosts' locks; microseconds */
+        Rescue rescue;
         Config *config;
 
         /* The plan. */

@@ -3,7 +3,7 @@
 #include "basic/cleanup.h"
 #include "steps.h"
 
-const Step *const plan_add[] = {
+static const Step *const steps[] = {
         &step_preflight,   /* nothing is changed */
         &step_lock,        /* on every host, with a first snapshot of it */
         &step_backup,      /* etcd's data, kept */
@@ -18,4 +18,4 @@ const Step *const plan_add[] = {
         &step_finish,      &step_verify, &step_unlock,
 };
 
-const unsigned plan_add_size = ELEMENTSOF(plan_add);
+const Plan plan_add = { steps, ELEMENTSOF(steps) };

@@ -20,9 +20,7 @@
 
 /* ---- this host ---- */
 
-/* What the worker trusts: what this host's etcd trusts, what lies beside the root client, what the configuration names.
- */
-static int seed_trust(Addition *a, const json_t *facts, char **reterr) {
+int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) {
         _cleanup_free_ char *beside = NULL, *cert = NULL, *key = NULL, *configured = NULL,
                             *path = addition_trust_path(a);
         const char *own = json_get_string(facts, "authorities");
@@ -433,7 +431,7 @@ static int apply(void *world, char **reterr) {
         if (r >= 0)
                 r = host_describe(own, CALL_TIMEOUT, &facts, reterr);
         if (r >= 0)
-                r = seed_trust(a, facts, reterr);
+                r = preflight_seed_trust(a, facts, reterr);
         if (r >= 0)
                 r = check_package(facts, reterr);
         if (r >= 0)

@@ -3,6 +3,10 @@
 
 #include "addition.h"
 
+/* What the worker trusts from now on: what this host's etcd trusts (of its facts), what lies beside the root client,
+ * and what the configuration names. */
+int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) _must_check_;
+
 /* Everything that one host can be asked before anything is changed. Each failure names the host, the cause and the
  * command that mends it. */
 

@@ -9,6 +9,15 @@ extern const Step step_preflight, step_lock, step_backup, step_generate, step_me
         step_narrow, step_restart, step_add_learner, step_start, step_sync, step_promote, step_finish, step_verify,
         step_unlock;
 
-/* The plan of one node addition. */
-extern const Step *const plan_add[];
-extern const unsigned plan_add_size;
+extern const Step step_rescue_look, step_rescue_lock, step_rescue_stop, step_rescue_data, step_rescue_config,
+        step_rescue_start, step_rescue_release, step_rescue_verify;
+
+typedef struct Plan {
+        const Step *const *steps;
+        unsigned n;
+} Plan;
+
+/* plan-add.c: of one node addition. */
+extern const Plan plan_add;
+/* plan-rescue.c */
+extern const Plan plan_rescue;

@@ -329,3 +329,15 @@ const char *txn_reason_of(const json_t *records) {
 
         return NULL;
 }
+
+const char *txn_advice_of(const json_t *records) {
+        if (txn_state_of(records) != TXN_STUCK)
+                return NULL;
+        for (size_t i = json_array_size(records); i > 0; i--) {
+                json_t *record = json_array_get(records, i - 1);
+
+                if (streq(json_get_string(record, "type"), "end"))
+                        return json_get_string(record, "advice");
+        }
+        return NULL;
+}

@@ -23,8 +23,9 @@ int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) _mus
 TxnLog *txn_log_free(TxnLog *l);
 DEFINE_CLEANUP(TxnLog *, txn_log_free)
 
-/* Appends {seq, time, type, ...fields} durably; `fields` may be NULL and is borrowed. After a failed write the record is
- * not there: what was written of it is cut off, and as long as that fails too, no further record is taken (-ESTALE). */
+/* Appends {seq, time, type, ...fields} durably; `fields` may be NULL and is borrowed. After a failed write the record
+ * is not there: what was written of it is cut off, and as long as that fails too, no further record is taken
+ * (-ESTALE). */
 int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) _must_check_;
 
 /* All records so far, an array of objects without "sum"; borrowed. */
@@ -49,3 +50,5 @@ const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled
 TxnState txn_state_of(const json_t *records);
 /* The sentence of the newest "failed" or "end" record; borrowed, NULL where none. */
 const char *txn_reason_of(const json_t *records);
+/* The sentence on what else to do, of the newest "end"; borrowed, NULL where none. */
+const char *txn_advice_of(const json_t *records);

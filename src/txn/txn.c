@@ -127,14 +127,21 @@ static int record(Txn *t, const char *type, size_t i, int error, const char *why
 /* Writes the end; returns the state. */
 static int end(Txn *t, TxnState state, const char *why, char **reterr) {
         _cleanup_json_ json_t *fields = json_pack("{ss}", "state", txn_state_to_string(state));
+        _cleanup_free_ char *advice = NULL, *text = NULL;
         int r;
 
-        if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0))
+        if (state == TXN_STUCK && t->ops->advice)
+                advice = t->ops->advice(t->world);
+        if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0) ||
+            (advice && json_object_set_new(fields, "advice", json_string(advice)) < 0))
                 return -ENOMEM;
         r = txn_log_append(t->log, "end", fields, reterr);
         if (r < 0)
                 return r;
 
+        if (advice)
+                text = format("%s. %s", why ?: "stuck", advice);
+        why = text ?: why;
         t->ops->report(
                 t->world,
                 &(TxnReport){ .phase = TXN_PHASE_END, .count = (unsigned) t->n_steps, .state = state, .why = why });

@@ -5,7 +5,7 @@
  * the point of no return, undoes what was begun, newest first. It knows no host, no etcd and no bus: what a step does
  * is the step's, and what surrounds it (snapshots, the journal, waiting) is asked of TxnOps.
  *
- *   intent (fsync) → snapshot → apply → prove → done (fsync)      commit (fsync) instead of done at the point of no return
+ *   intent (fsync) → snapshot → apply → prove → done (fsync)   commit (fsync) instead of done at the point of no return
  *   failed → for each step with an intent, newest first: undo (fsync) → undo() → undone (fsync) → end
  *
  * A process may die at any of these points; txn_settle() of another process goes on from the log. */
@@ -45,6 +45,8 @@ typedef struct TxnOps {
         void (*report)(void *world, const TxnReport *report);
         /* Waits before an undo or a forward step is tried again. */
         void (*pause)(void *world, uint64_t usec);
+        /* A sentence on what else to do where the transaction is stuck, or NULL; the caller frees it. May be NULL. */
+        char *(*advice)(void *world);
 } TxnOps;
 
 typedef struct TxnLimits {

@@ -40,8 +40,14 @@ static int exit_status(int state) {
         }
 }
 
+static const Plan *plan_of(const Addition *a) {
+        static const Plan *const plans[_JOB_KIND_MAX] = { [JOB_ADD] = &plan_add, [JOB_RESCUE] = &plan_rescue };
+
+        return plans[a->kind];
+}
+
 static int run(Addition *a, char **reterr) {
-        addition_event(a, EVENT_TXN_STARTED, LOG_NOTICE, NULL, "Adding node %s to the etcd cluster (job %s).",
+        addition_event(a, EVENT_TXN_STARTED, LOG_NOTICE, NULL, "%s etcd node %s (job %s).", job_words(a->kind)->Adding,
                        a->nodes[a->index], a->job);
         return txn_run(a->transaction, reterr);
 }
@@ -71,8 +77,8 @@ static int settle(Addition *a, char **reterr) {
         if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED)
                 return state;
 
-        addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the addition of node %s, which was left %s.",
-                       a->nodes[a->index], txn_state_to_string(state));
+        addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the %s of node %s, which was left %s.",
+                       job_words(a->kind)->addition, a->nodes[a->index], txn_state_to_string(state));
         a->promoted = state == TXN_FORWARD;
         r = recall(a, reterr);
         if (r < 0 && r != -ENOENT) /* without a plan nothing was begun but the preflight */
@@ -108,7 +114,7 @@ int main(int argc, char *argv[]) {
         cancel_fd = open_cancel_fd();
         r = addition_load(argv[2], settling ? -1 : cancel_fd, &a, &why);
         if (r >= 0)
-                r = txn_new(a->dir, plan_add, plan_add_size, &addition_ops, &limits, a, &a->transaction, &why);
+                r = txn_new(a->dir, plan_of(a)->steps, plan_of(a)->n, &addition_ops, &limits, a, &a->transaction, &why);
         if (r >= 0) {
                 (void) sd_notify(0, "READY=1");
                 r = settling ? settle(a, &why) : run(a, &why);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* This host's lock: from the stuck job that ends with the rescue, and back to it where the rescue is undone. Right
+ * after, the first snapshot: what the undo is proved against. */
+
+#include "basic/error.h"
+#include "rescue.h"
+#include "steps.h"
+
+static char *name_of_stuck(const Addition *a) {
+        return format("%s-1", a->rescue.job);
+}
+
+static int take_over(Addition *a, Host *own, char **reterr) {
+        _cleanup_free_ char *stuck = NULL;
+
+        if (!a->rescue.job)
+                return 0;
+        stuck = name_of_stuck(a);
+        return stuck ? host_unlock(own->client, stuck, CALL_TIMEOUT, reterr) : -ENOMEM;
+}
+
+static int give_back(Addition *a, Host *own, char **reterr) {
+        const char *holder = json_string_value(txn_recall(a->transaction, "lock-holder"));
+        _cleanup_free_ char *stuck = NULL;
+
+        if (!a->rescue.job || !holder)
+                return 0;
+        stuck = name_of_stuck(a);
+        return stuck ? host_lock(own->client, stuck, holder, CALL_TIMEOUT, reterr) : -ENOMEM;
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        Host *own = addition_this_host(a);
+        char digest[DIGEST_HEX_SIZE];
+        int r;
+
+        r = take_over(a, own, reterr);
+        if (r >= 0)
+                r = host_lock(own->client, a->txn, own->address, CALL_TIMEOUT, reterr);
+        if (r >= 0)
+                r = host_snapshot(own->client, a->txn, step_rescue_lock.name, CALL_TIMEOUT, digest, reterr);
+        return r < 0 ? r : txn_remember(a->transaction, "snapshots-taken", json_true(), reterr);
+}
+
+static int prove_undone(Addition *a, Host *own, char **reterr) {
+        _cleanup_strv_ char **differences = NULL;
+        _cleanup_free_ char *list = NULL;
+        int r;
+
+        r = host_compare(own->client, a->txn, step_rescue_lock.name, CALL_TIMEOUT, &differences, reterr);
+        if (r < 0 || !differences || !*differences)
+                return r;
+        list = strv_join(differences, "; ");
+        return fail(reterr, -EUCLEAN, "%s is not as it was: %s", own->address, list ?: "");
+}
+
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+        Host *own = addition_this_host(a);
+        int r = 0;
+
+        if (txn_recall(a->transaction, "snapshots-taken"))
+                r = prove_undone(a, own, reterr);
+        if (r >= 0)
+                r = host_unlock(own->client, a->txn, CALL_TIMEOUT, reterr);
+        return r < 0 ? r : give_back(a, own, reterr);
+}
+
+const Step step_rescue_lock = {
+        .name = "rescue-lock",
+        .title = "Locking this host and taking a first snapshot",
+        .rejects = true,
+        .undo_last = true,
+        .apply = apply,
+        .undo = undo,
+};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* etcd starts as a cluster of this member alone: the point of no return. From its first answer on clients write to it,
+ * and what it acknowledged must not be taken back. */
+
+#include "basic/error.h"
+#include "rescue.h"
+#include "steps.h"
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        Host *own = addition_this_host(a);
+        uint64_t timeout = a->config->step_timeout_usec;
+        int r;
+
+        r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "start", timeout, reterr);
+        if (r >= 0)
+                r = rescue_wait_alone(a, timeout, reterr);
+        return r < 0 ? r : txn_remember(a->transaction, "answered", json_true(), reterr);
+}
+
+static int prove(void *world, char **reterr) {
+        return rescue_prove_write(world, reterr);
+}
+
+/* 1: it answered as such a cluster. 0: it never was ready, so no client was answered. Else it is not known yet. */
+static int happened(void *world, char **reterr) {
+        Addition *a = world;
+        Host *own = addition_this_host(a);
+        _cleanup_json_ json_t *facts = NULL;
+        const char *state, *sub_state;
+        int r;
+
+        if (txn_recall(a->transaction, "answered"))
+                return 1;
+        r = host_describe(own->client, CALL_TIMEOUT, &facts, reterr);
+        if (r < 0)
+                return r;
+        state = json_get_string(json_object_get(facts, "unit"), "active_state");
+        sub_state = json_get_string(json_object_get(facts, "unit"), "sub_state");
+        if (streq(state, "inactive") || streq(state, "failed") || streq(sub_state, "auto-restart"))
+                return 0;
+        r = rescue_is_alone(a, reterr);
+        return r != 0 ? r : -EAGAIN;
+}
+
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+
+        return host_manage_unit(addition_this_host(a)->client, a->txn, "rescue-start-undo", "stop",
+                                a->config->step_timeout_usec, reterr);
+}
+
+const Step step_rescue_start = {
+        .name = "rescue-start",
+        .title = "Starting etcd as a cluster of this member alone",
+        .point_of_no_return = true,
+        .apply = apply,
+        .prove = prove,
+        .happened = happened,
+        .undo = undo,
+};
