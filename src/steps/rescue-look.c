@@ -154,6 +154,7 @@ static int check_quorum(Addition *a, RescueView *v, char **reterr) {
         _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
         int r;
 
+        addition_progress(a, "asking %zu members for some seconds whether they have a quorum", v->quorum.n);
         r = quorum_is_lost(a, &v->quorum);
         if (r < 0)
                 return r;
