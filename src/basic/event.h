@@ -43,7 +43,9 @@
         X(ACCESS_DENIED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1d")                                                           \
         X(JOB_RESCUED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1e")                                                             \
         X(RESCUE_PLAN, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1f")                                                             \
-        X(RESCUE_NEXT, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a20")
+        X(RESCUE_NEXT, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a20")                                                             \
+        X(JOB_TAKEN_OVER, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a21")                                                          \
+        X(TXN_FOLLOWED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a22")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,

@@ -17,6 +17,7 @@ struct HostClient {
         char *address;
         bool local;
         char **command; /* ssh's; NULL for the local bus */
+        char *holder;   /* who works on the transactions of the calls; NULL: it is not said */
         char *unusable; /* why there can be no ssh command; every call says so */
         int cancel_fd;
         HostConnection *connection;
@@ -49,6 +50,7 @@ HostClient *host_client_free(HostClient *h) {
                 return NULL;
         host_client_disconnect(h);
         strv_free(h->command);
+        free(h->holder);
         free(h->unusable);
         free(h->address);
         free(h);
@@ -65,6 +67,16 @@ void host_client_disconnect(HostClient *h) {
 
 void host_client_set_cancel(HostClient *h, int cancel_fd) {
         h->cancel_fd = cancel_fd;
+}
+
+int host_client_set_holder(HostClient *h, const char *holder) {
+        char *copy = strdup(holder);
+
+        if (!copy)
+                return -ENOMEM;
+        free(h->holder);
+        h->holder = copy;
+        return 0;
 }
 
 static int connect_host(HostClient *h) {
@@ -95,10 +107,18 @@ static int append_pairs(sd_bus_message *m, const char *const *pairs, size_t n) {
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int append_argument(sd_bus_message *m, const CallArgument *a) {
+static int append_txn(sd_bus_message *m, const char *txn, const char *holder) {
+        _cleanup_free_ char *text = holder ? format("%s@%s", txn, holder) : strdup(txn);
+
+        return text ? sd_bus_message_append(m, "s", text) : -ENOMEM;
+}
+
+static int append_argument(const HostClient *h, sd_bus_message *m, const CallArgument *a) {
         switch (a->type) {
         case ARGUMENT_STRING:
                 return sd_bus_message_append(m, "s", a->string);
+        case ARGUMENT_TXN:
+                return append_txn(m, a->string, h->holder);
         case ARGUMENT_BOOL:
                 return sd_bus_message_append(m, "b", (int) a->boolean);
         case ARGUMENT_UINT64:
@@ -129,7 +149,7 @@ static int make_message(HostClient *h, const Call *call, sd_bus_message **ret) {
         }
 #endif
         for (size_t i = 0; i < call->n; i++) {
-                r = append_argument(m, call->arguments + i);
+                r = append_argument(h, m, call->arguments + i);
                 if (r < 0)
                         return r;
         }
@@ -146,6 +166,7 @@ static int error_answer(const HostClient *h, const Call *call, const sd_bus_erro
                 const char *next; /* instead of the bus' own words */
         } table[] = {
                 { DHETCD_ERROR_BUSY, -EBUSY, NULL },
+                { DHETCD_ERROR_TAKEN_OVER, -ESTALE, NULL },
                 { DHETCD_ERROR_REJECTED, -EINVAL, NULL },
                 { DHETCD_ERROR_FAILED, -EREMOTEIO, NULL },
                 { SD_BUS_ERROR_ACCESS_DENIED, -EACCES, NULL },

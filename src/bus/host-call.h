@@ -10,6 +10,7 @@
 
 typedef enum CallArgumentType {
         ARGUMENT_STRING,
+        ARGUMENT_TXN, /* with "@HOLDER" where host_client_set_holder() said so */
         ARGUMENT_BOOL,
         ARGUMENT_UINT64,
         ARGUMENT_STRV,
@@ -31,6 +32,7 @@ typedef struct CallArgument {
 } CallArgument;
 
 #define CALL_STRING(s) ((CallArgument){ .type = ARGUMENT_STRING, .string = (s) })
+#define CALL_TXN(s) ((CallArgument){ .type = ARGUMENT_TXN, .string = (s) })
 #define CALL_BOOL(b) ((CallArgument){ .type = ARGUMENT_BOOL, .boolean = (b) })
 #define CALL_UINT64(n) ((CallArgument){ .type = ARGUMENT_UINT64, .number = (n) })
 #define CALL_STRV(v) ((CallArgument){ .type = ARGUMENT_STRV, .strv = (v) })

@@ -36,6 +36,25 @@ static int call_for_boolean(HostClient *h, const Call *call, char **reterr) {
         return r < 0 ? host_client_bad_answer(h, call, r, reterr) : value;
 }
 
+static int call_for_json(HostClient *h, const Call *call, json_t **ret, char **reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
+        _cleanup_json_ json_t *object = NULL;
+        const char *text;
+        int r;
+
+        r = host_client_call(h, call, &answer, reterr);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(answer, "s", &text);
+        if (r < 0 || strlen(text) > FACTS_SIZE_MAX)
+                return host_client_bad_answer(h, call, r, reterr);
+        object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        if (!json_is_object(object))
+                return host_client_bad_answer(h, call, -EBADMSG, reterr);
+        *ret = TAKE_PTR(object);
+        return 0;
+}
+
 static int read_strv(sd_bus_message *m, size_t max, char ***ret) {
         _cleanup_strv_ char **v = NULL;
         const char *s;
@@ -61,23 +80,7 @@ static int read_strv(sd_bus_message *m, size_t max, char ***ret) {
 /* ---- looking ---- */
 
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) {
-        Call call = { .method = "Describe", .timeout = timeout };
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
-        _cleanup_json_ json_t *facts = NULL;
-        const char *text;
-        int r;
-
-        r = host_client_call(h, &call, &answer, reterr);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(answer, "s", &text);
-        if (r < 0 || strlen(text) > FACTS_SIZE_MAX)
-                return host_client_bad_answer(h, &call, r, reterr);
-        facts = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(facts))
-                return host_client_bad_answer(h, &call, -EBADMSG, reterr);
-        *ret = TAKE_PTR(facts);
-        return 0;
+        return call_for_json(h, &(Call){ .method = "Describe", .timeout = timeout }, ret, reterr);
 }
 
 int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid,
@@ -103,7 +106,7 @@ int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *
 }
 
 int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
         Call call = { "Compare", arguments, ELEMENTSOF(arguments), timeout };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         int r;
@@ -118,26 +121,51 @@ int host_compare(HostClient *h, const char *txn, const char *step, uint64_t time
 /* ---- lock, snapshots ---- */
 
 int host_lock(HostClient *h, const char *txn, const char *holder, uint64_t timeout, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(holder) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(holder) };
 
         return call_without_answer(h, &(Call){ "Lock", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
 int host_unlock(HostClient *h, const char *txn, uint64_t timeout, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn) };
+        CallArgument arguments[] = { CALL_TXN(txn) };
 
         return call_without_answer(h, &(Call){ "Unlock", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
 int host_forget(HostClient *h, const char *txn, uint64_t timeout, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn) };
+        CallArgument arguments[] = { CALL_TXN(txn) };
 
         return call_without_answer(h, &(Call){ "Forget", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
+int host_keep_plan(HostClient *h, const char *txn, const char *plan, uint64_t timeout, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(plan) };
+
+        return call_without_answer(h, &(Call){ "KeepPlan", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+}
+
+int host_recall(HostClient *h, const char *txn, uint64_t timeout, json_t **ret, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn) };
+
+        return call_for_json(h, &(Call){ "Recall", arguments, ELEMENTSOF(arguments), timeout }, ret, reterr);
+}
+
+int host_take_lock(HostClient *h, const char *txn, const char *from, const char *holder, uint64_t timeout,
+                   char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(from), CALL_STRING(holder) };
+
+        return call_without_answer(h, &(Call){ "TakeLock", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+}
+
+int host_close(HostClient *h, const char *txn, const char *outcome, uint64_t timeout, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(outcome) };
+
+        return call_without_answer(h, &(Call){ "Close", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+}
+
 int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout,
                   char ret_digest[static DIGEST_HEX_SIZE], char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
         Call call = { "Snapshot", arguments, ELEMENTSOF(arguments), timeout };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         const char *digest;
@@ -154,7 +182,7 @@ int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t tim
 }
 
 int host_restore(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
 
         return call_for_boolean(h, &(Call){ "Restore", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
@@ -164,7 +192,7 @@ int host_restore(HostClient *h, const char *txn, const char *step, uint64_t time
 int host_deliver(HostClient *h, const char *txn, const char *step, const void *data, size_t size, const char *digest,
                  uint64_t timeout, char **reterr) {
         CallArgument arguments[] = {
-                CALL_STRING(txn),
+                CALL_TXN(txn),
                 CALL_STRING(step),
                 { .type = ARGUMENT_BYTES, .bytes = data, .size = size },
                 CALL_STRING(digest),
@@ -182,7 +210,7 @@ void script_result_done(ScriptResult *s) {
 
 int host_run_script(HostClient *h, const char *txn, const char *step, const char *script, char *const *arguments,
                     uint64_t timeout, ScriptResult *ret, char **reterr) {
-        CallArgument all[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(script), CALL_STRV(arguments),
+        CallArgument all[] = { CALL_TXN(txn), CALL_STRING(step), CALL_STRING(script), CALL_STRV(arguments),
                                CALL_UINT64(timeout) };
         Call call = { "RunScript", all, ELEMENTSOF(all), timeout + ANSWER_GRACE };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
@@ -216,7 +244,7 @@ int host_edit_config(HostClient *h, const char *txn, const char *step, const cha
         const char *const pairs[] = { "initial-cluster", initial_cluster, "initial-cluster-state",
                                       initial_cluster_state };
         CallArgument arguments[] = {
-                CALL_STRING(txn),
+                CALL_TXN(txn),
                 CALL_STRING(step),
                 { .type = ARGUMENT_PAIRS, .pairs = pairs, .size = ELEMENTSOF(pairs) },
         };
@@ -228,7 +256,7 @@ int host_force_new_cluster(HostClient *h, const char *txn, const char *step, boo
                            char **reterr) {
         const char *const pairs[] = { "force-new-cluster", force ? "true" : "false" };
         CallArgument arguments[] = {
-                CALL_STRING(txn),
+                CALL_TXN(txn),
                 CALL_STRING(step),
                 { .type = ARGUMENT_PAIRS, .pairs = pairs, .size = ELEMENTSOF(pairs) },
         };
@@ -238,21 +266,21 @@ int host_force_new_cluster(HostClient *h, const char *txn, const char *step, boo
 
 int host_trust_authorities(HostClient *h, const char *txn, const char *step, const char *pem, uint64_t timeout,
                            char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(pem) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step), CALL_STRING(pem) };
 
         return call_for_boolean(h, &(Call){ "TrustAuthorities", arguments, ELEMENTSOF(arguments), timeout }, reterr);
 }
 
 int host_prepare_data_directory(HostClient *h, const char *txn, const char *step, bool move_aside, uint64_t timeout,
                                 char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_BOOL(move_aside) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step), CALL_BOOL(move_aside) };
 
         return call_for_boolean(h, &(Call){ "PrepareDataDirectory", arguments, ELEMENTSOF(arguments), timeout },
                                 reterr);
 }
 
 int host_restore_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
 
         return call_without_answer(h, &(Call){ "RestoreDataDirectory", arguments, ELEMENTSOF(arguments), timeout },
                                    reterr);
@@ -260,7 +288,7 @@ int host_restore_data_directory(HostClient *h, const char *txn, const char *step
 
 int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout,
                      char **reterr) {
-        CallArgument arguments[] = { CALL_STRING(txn), CALL_STRING(step), CALL_STRING(verb), CALL_UINT64(timeout) };
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step), CALL_STRING(verb), CALL_UINT64(timeout) };
         Call call = { "ManageUnit", arguments, ELEMENTSOF(arguments), timeout + ANSWER_GRACE };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         const char *result;

@@ -11,7 +11,7 @@
  * Every call has a deadline in microseconds and ends early with -ECANCELED when the cancel descriptor becomes readable.
  * Failures: negative errno and *reterr beginning with the host's address. -EBUSY for DHETCD_ERROR_BUSY, -EINVAL for
  * DHETCD_ERROR_REJECTED, -EREMOTEIO for DHETCD_ERROR_FAILED, -EACCES for denied, -ENOPKG where no dhetcdd is there,
- * -EHOSTUNREACH where ssh could not reach it or log in (text: ssh's own last line), -ETIMEDOUT. */
+ * -ESTALE for DHETCD_ERROR_TAKEN_OVER, -EHOSTUNREACH where ssh could not reach it or log in (text: ssh's own last line), -ETIMEDOUT. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,6 +37,8 @@ DEFINE_CLEANUP(HostClient *, host_client_free)
 const char *host_client_address(const HostClient *h);
 void host_client_disconnect(HostClient *h);
 void host_client_set_cancel(HostClient *h, int cancel_fd); /* -1: from now on nothing cancels (undo) */
+/* Who works on the transactions of the calls: where another does, they fail with -ESTALE. */
+int host_client_set_holder(HostClient *h, const char *holder) _must_check_;
 
 /* Describe() → s: the host's facts as JSON, nothing changed, no secrets:
  * { "version", "hostname", "machine_id", "boot_id", "time_usec": int, "addresses": [s],
@@ -66,6 +68,22 @@ int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *
  * again). holder: the address of the job's host. -EBUSY: the text names job and holder. */
 int host_lock(HostClient *h, const char *txn, const char *holder, uint64_t timeout, char **reterr) _must_check_;
 int host_unlock(HostClient *h, const char *txn, uint64_t timeout, char **reterr) _must_check_;
+
+/* KeepPlan(s txn, s plan): host/TXN/plan.json, from which another host can take the job over:
+ * { "format": 1, "txn", "holder": s, "job": { "nodes", "options", "uid", "queued_usec" }, "plan": {…}, "authorities": s (PEM) }
+ * Recall(s txn) → s: what this host knows of a transaction:
+ * { "known": bool (it has the plan), "job": bool (it is the job's own host), "holder": s|null (while the job holds it),
+ *   "outcome": "committed"|"rolled-back"|null (ended by a takeover), "by": s|null, "snapshots": [step],
+ *   "intents": ["STEP OPERATION VERB"] } */
+int host_keep_plan(HostClient *h, const char *txn, const char *plan, uint64_t timeout, char **reterr) _must_check_;
+int host_recall(HostClient *h, const char *txn, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
+
+/* TakeLock(s txn, s from, s holder): what `from` holds, or nobody, is from now on `holder`'s, and no other's calls are heeded.
+ * Close(s txn, s outcome): the end of a transaction that was taken over, and of its lock: nobody else can change anything
+ * for it any more. */
+int host_take_lock(HostClient *h, const char *txn, const char *from, const char *holder, uint64_t timeout,
+                   char **reterr) _must_check_;
+int host_close(HostClient *h, const char *txn, const char *outcome, uint64_t timeout, char **reterr) _must_check_;
 
 /* Snapshot(s txn, s step) → s digest: of /etc/etcd/dh, /etc/sysconfig/deephaven/etcd, the dh-etcd unit's files under
  * /etc/systemd/system (dh-etcd.service, dh-etcd.service.d, its wants/ link), with a note of the unit's state (active, enabled)

@@ -8,15 +8,17 @@
 #define DHETCD_MANAGER "org.dhetcd1.Manager"
 #define DHETCD_HOST "org.dhetcd1.Host"
 
-#define DHETCD_ERROR_BUSY "org.dhetcd1.Error.Busy"               /* a lock or the queue is held; text names the holder */
+#define DHETCD_ERROR_BUSY "org.dhetcd1.Error.Busy" /* a lock or the queue is held; text names the holder */
 #define DHETCD_ERROR_NO_SUCH_JOB "org.dhetcd1.Error.NoSuchJob"
-#define DHETCD_ERROR_REJECTED "org.dhetcd1.Error.Rejected"       /* bad input or precondition; nothing was changed */
-#define DHETCD_ERROR_FAILED "org.dhetcd1.Error.Failed"           /* the text says cause and next command */
+/* Another host works on the job now, or has ended it. */
+#define DHETCD_ERROR_TAKEN_OVER "org.dhetcd1.Error.TakenOver"
+#define DHETCD_ERROR_REJECTED "org.dhetcd1.Error.Rejected" /* bad input or precondition; nothing was changed */
+#define DHETCD_ERROR_FAILED "org.dhetcd1.Error.Failed"     /* the text says cause and next command */
 
 #define DHETCD_STATE_DIR "/var/lib/dhetcd"
-#define DHETCD_JOBS_DIR DHETCD_STATE_DIR "/jobs"                 /* on the job's host: jobs/JOB/job.json, jobs/JOB/N/… */
-#define DHETCD_HOST_DIR DHETCD_STATE_DIR "/host"                 /* on every host: host/lock.json, host/TXN/… */
-#define DHETCD_SNAPSHOT_STORE DHETCD_STATE_DIR "/store"          /* on every host */
+#define DHETCD_JOBS_DIR DHETCD_STATE_DIR "/jobs"        /* on the job's host: jobs/JOB/job.json, jobs/JOB/N/… */
+#define DHETCD_HOST_DIR DHETCD_STATE_DIR "/host"        /* on every host: host/lock.json, host/TXN/… */
+#define DHETCD_SNAPSHOT_STORE DHETCD_STATE_DIR "/store" /* on every host */
 
 #define DH_ETCD_UNIT "dh-etcd.service"
 #define DH_ETCD_DIR "/etc/etcd/dh"

@@ -30,11 +30,11 @@ typedef struct Args {
         bool wait;  /* for jobs that are there */
         bool block; /* until the job has ended */
         bool unit;  /* run by dhetcd-add@.service: STATUS= instead of lines */
-        bool all;
+        bool all, takeover;
         bool lose_quorum;          /* rescue: do it */
         const char *from_snapshot; /* rescue: NULL: this member's own data */
-        const char *restart; /* NULL: as configured */
-        int move_data_aside; /* -1: as configured */
+        const char *restart;       /* NULL: as configured */
+        int move_data_aside;       /* -1: as configured */
         int require_odd;
 } Args;
 

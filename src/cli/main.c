@@ -52,6 +52,7 @@ static void help(void) {
                "     --yes-i-lose-quorum With rescue: do it; without, only the plan is shown\n"
                "     --from-snapshot=JOB|FILE\n"
                "                         With rescue: restore a snapshot instead of this member's data\n"
+               "     --takeover          With settle: the job is another host's, which never comes back\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "     --no-legend         No headings and hints\n"
                "     --no-ask-password   Do not ask for passwords\n"
@@ -71,6 +72,7 @@ enum {
         OPT_ALL,
         OPT_LOSE_QUORUM,
         OPT_FROM_SNAPSHOT,
+        OPT_TAKEOVER,
         OPT_UNIT,
         OPT_JSON,
         OPT_NO_LEGEND,
@@ -87,6 +89,7 @@ static const struct option long_options[] = {
         { "all", no_argument, NULL, OPT_ALL },
         { "yes-i-lose-quorum", no_argument, NULL, OPT_LOSE_QUORUM },
         { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
+        { "takeover", no_argument, NULL, OPT_TAKEOVER },
         { "unit", no_argument, NULL, OPT_UNIT },
         { "json", required_argument, NULL, OPT_JSON },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
@@ -139,6 +142,9 @@ static int parse_option(int c) {
                 return 1;
         case OPT_ALL:
                 args.all = true;
+                return 1;
+        case OPT_TAKEOVER:
+                args.takeover = true;
                 return 1;
         case OPT_LOSE_QUORUM:
                 args.lose_quorum = true;

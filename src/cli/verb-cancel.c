@@ -109,13 +109,13 @@ int verb_settle(int argc, char **argv) {
         uint64_t since = now_real();
         int k;
 
-        if (args.all != (argc == 1)) {
+        if (args.all != (argc == 1) || (args.all && args.takeover)) {
                 fprintf(stderr, "dhetcd: Name the job to settle, or --all\n");
                 return EXIT_USAGE;
         }
         if (args.all)
                 return settle_all();
-        k = call_with_job("SettleJob", argv[1]);
+        k = call_with_job(args.takeover ? "TakeOver" : "SettleJob", argv[1]);
         if (k != EXIT_DONE || !args.block)
                 return k;
         return follow_job(argv[1], since, FOLLOW_WATCH);

@@ -181,6 +181,18 @@ static int make_digest(HostOperation *op) {
         return digest_bytes(text, strlen(text), op->digest);
 }
 
+/* "TXN@ADDRESS": the transaction, and who works on it. */
+static int split_holder(HostOperation *op, char **reterr) {
+        const char *given = host_operation_string(op, "txn"), *at = given ? strchr(given, '@') : NULL;
+
+        if (!at)
+                return 0;
+        if (address_check(at + 1) < 0 || strlen(at + 1) >= sizeof(op->holder))
+                return fail(reterr, -EINVAL, "'%.64s' does not name the host that works on a transaction", given);
+        strcpy(op->holder, at + 1);
+        return json_object_set_new(op->arguments, "txn", json_stringn(given, (size_t) (at - given))) < 0 ? -ENOMEM : 0;
+}
+
 int host_arguments_read(HostOperation *op, sd_bus_message *m, char **reterr) {
         int r;
 
@@ -190,6 +202,9 @@ int host_arguments_read(HostOperation *op, sd_bus_message *m, char **reterr) {
         r = read_all(op, m);
         if (r < 0)
                 return fail(reterr, r, "the arguments of %s cannot be read: %s", op->method->name, strerror(-r));
+        r = split_holder(op, reterr);
+        if (r < 0)
+                return r;
 
         op->txn = host_operation_string(op, "txn");
         op->step = host_operation_string(op, "step");

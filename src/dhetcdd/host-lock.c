@@ -57,13 +57,44 @@ static int look(HostOperation *op) {
         r = host_lock_read(&job, &holder, &since, &op->why);
         if (r <= 0)
                 return r;
-        return streq(job, op->job) ? 1 : busy(op, job, holder, since);
+        if (!streq(job, op->job))
+                return busy(op, job, holder, since);
+        return op->holder[0] == '\0' || streq(holder, op->holder) ? 1 : host_takeover_fail(op, holder, NULL);
 }
 
 int host_lock_check(HostOperation *op) {
         int r = look(op);
 
-        return r < 0 ? r : 0;
+        return r < 0 ? r : r > 0 ? 0 : host_takeover_check(op);
+}
+
+int host_lock_write(HostOperation *op, const char *holder) {
+        _cleanup_json_ json_t *lock = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        lock = json_pack("{ss ss sI}", "job", op->job, "holder", holder, "since_usec", (json_int_t) now_real());
+        text = lock ? json_dumps(lock, JSON_COMPACT) : NULL;
+        if (!text)
+                return -ENOMEM;
+        r = mkdir_durable(DHETCD_HOST_DIR, 0700);
+        if (r >= 0)
+                r = write_file_durable(LOCK_PATH, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        if (r < 0)
+                return fail(&op->why, r, "%s cannot be written: %s", LOCK_PATH, strerror(-r));
+
+        host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by job %s of %s",
+                             op->job, holder);
+        return 0;
+}
+
+int host_lock_remove(HostOperation *op) {
+        int r = unlink_durable(LOCK_PATH);
+
+        if (r < 0)
+                return fail(&op->why, r, "%s cannot be removed: %s", LOCK_PATH, strerror(-r));
+        host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by no job any more");
+        return 0;
 }
 
 int check_lock(HostOperation *op) {
@@ -75,29 +106,15 @@ int check_lock(HostOperation *op) {
 }
 
 int begin_lock(HostOperation *op) {
-        _cleanup_json_ json_t *lock = NULL;
-        _cleanup_free_ char *text = NULL;
-        int r;
+        int r = look(op);
 
-        r = look(op);
-        if (r < 0)
-                return r;
-        if (r > 0)
+        if (r == 0)
+                r = host_takeover_check(op);
+        else if (r > 0)
                 return host_operation_answer(op, json_array());
-
-        lock = json_pack("{ss ss sI}", "job", op->job, "holder", host_operation_string(op, "holder"), "since_usec",
-                         (json_int_t) now_real());
-        text = lock ? json_dumps(lock, JSON_COMPACT) : NULL;
-        if (!text)
-                return -ENOMEM;
-        r = mkdir_durable(DHETCD_HOST_DIR, 0700);
         if (r >= 0)
-                r = write_file_durable(LOCK_PATH, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
-        if (r < 0)
-                return fail(&op->why, r, "%s cannot be written: %s", LOCK_PATH, strerror(-r));
-
-        host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL, "This host is held by job %s", op->job);
-        return host_operation_answer(op, json_array());
+                r = host_lock_write(op, host_operation_string(op, "holder"));
+        return r < 0 ? r : host_operation_answer(op, json_array());
 }
 
 /* Nobody's lock, or another job's: then ours is not held, which is what was asked for. */
@@ -108,12 +125,7 @@ int begin_unlock(HostOperation *op) {
                 op->error_name = NULL;
                 r = 0;
         }
-        if (r > 0) {
-                r = unlink_durable(LOCK_PATH);
-                if (r < 0)
-                        return fail(&op->why, r, "%s cannot be removed: %s", LOCK_PATH, strerror(-r));
-                host_operation_event(op, EVENT_HOST_CHANGED, LOG_DEBUG, NULL, NULL,
-                                     "This host is held by no job any more");
-        }
+        if (r > 0)
+                r = host_lock_remove(op);
         return r < 0 ? r : host_operation_answer(op, json_array());
 }

@@ -71,6 +71,7 @@ struct HostOperation {
         const char *txn, *step; /* borrowed from the arguments, or NULL */
         const char *verb;       /* what tells two operations of a step apart, or NULL */
         char job[JOB_SIZE];
+        char holder[ADDRESS_MAX];     /* who asks, as the lock names it; "" where it was not said */
         char digest[DIGEST_HEX_SIZE]; /* of the arguments */
         HostRecord *record;           /* borrowed; NULL where nothing is recorded */
         bool was_open;                /* it was begun before, and then we died */
@@ -149,7 +150,22 @@ int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since,
 int begin_lock(HostOperation *op) _must_check_;
 int begin_unlock(HostOperation *op) _must_check_;
 int check_lock(HostOperation *op) _must_check_;
-int host_lock_check(HostOperation *op) _must_check_; /* -EBUSY where another job holds it */
+/* -EBUSY where another job holds it, -ESTALE where another host works on the job now, or has ended it. */
+int host_lock_check(HostOperation *op) _must_check_;
+int host_lock_write(HostOperation *op, const char *holder) _must_check_;
+int host_lock_remove(HostOperation *op) _must_check_;
+
+/* host-takeover.c: the hosts' copies of a job's plan, from which another host can end it. */
+char *host_plan_path(const char *txn);
+int host_takeover_fail(HostOperation *op, const char *holder, const char *outcome) _must_check_; /* -ESTALE */
+int host_takeover_check(HostOperation *op) _must_check_; /* the same where its transaction was ended for it */
+int check_keep_plan(HostOperation *op) _must_check_;
+int begin_keep_plan(HostOperation *op) _must_check_;
+int check_take_lock(HostOperation *op) _must_check_;
+int begin_take_lock(HostOperation *op) _must_check_;
+int begin_recall(HostOperation *op) _must_check_;
+int check_close(HostOperation *op) _must_check_;
+int begin_close(HostOperation *op) _must_check_;
 
 /* host-snapshot.c */
 int begin_snapshot(HostOperation *op) _must_check_;

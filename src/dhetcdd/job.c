@@ -38,6 +38,7 @@ Job *job_free(Job *j) {
         strv_free(j->nodes);
         json_decref(j->options);
         free(j->text);
+        free(j->taken_over_from);
         free(j);
         return NULL;
 }
@@ -87,11 +88,11 @@ static json_t *nodes_to_json(char *const *nodes) {
 }
 
 json_t *job_to_json(const Job *j) {
-        return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b}", "job", j->id, "kind",
+        return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b, s:s*}", "job", j->id, "kind",
                          job_words(j->kind)->name, "nodes", nodes_to_json(j->nodes), "options", j->options, "uid",
                          (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec, "ended_usec",
                          (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text", j->text ?: "",
-                         "cancel", (int) j->cancel);
+                         "cancel", (int) j->cancel, "taken_over_from", j->taken_over_from);
 }
 
 static int nodes_from_json(const json_t *array, char ***ret) {
@@ -119,6 +120,7 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) {
         _cleanup_(job_freep) Job *j = calloc(1, sizeof(Job));
         const char *id = json_string_value(json_object_get(v, "job"));
         const char *text = json_string_value(json_object_get(v, "text"));
+        const char *from = json_string_value(json_object_get(v, "taken_over_from"));
         json_t *options = json_object_get(v, "options");
         int r;
 
@@ -141,6 +143,9 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) {
         j->ended_usec = (uint64_t) json_integer_value(json_object_get(v, "ended_usec"));
         j->wait_timeout_usec = (uint64_t) json_integer_value(json_object_get(options, "wait-timeout"));
         j->cancel = json_is_true(json_object_get(v, "cancel"));
+        j->taken_over_from = from ? strdup(from) : NULL;
+        if (from && !j->taken_over_from)
+                return -ENOMEM;
         r = job_set_text(j, text ?: "");
         if (r < 0)
                 return r;
@@ -219,6 +224,20 @@ int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, c
                 *ret_reason = TAKE_PTR(reason);
         *ret = txn_state_of(records);
         return 0;
+}
+
+bool job_txn_was_taken_over(const Job *j, const char *jobs_dir, size_t n) {
+        _cleanup_free_ char *dir = job_txn_dir(j, jobs_dir, n);
+        _cleanup_json_ json_t *records = NULL;
+        json_t *record;
+        size_t i;
+
+        if (!dir || txn_log_read(dir, &records, NULL, NULL) < 0)
+                return false;
+        json_array_foreach (records, i, record)
+                if (streq(json_string_value(json_object_get(record, "key")), JOB_TAKEOVER_NOTE))
+                        return true;
+        return false;
 }
 
 int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason,

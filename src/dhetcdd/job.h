@@ -13,6 +13,7 @@
 
 #define JOB_ID_DIGITS 8U
 #define JOB_NODES_MAX 16U
+#define JOB_TAKEOVER_NOTE "taken-over" /* a note in the log of a transaction: {"from": ADDRESS} or {"by": …} */
 
 typedef enum JobState {
         JOB_QUEUED,
@@ -38,6 +39,8 @@ typedef struct Job {
         JobState state;
         char *text;
         bool cancel; /* asked to go back; survives a restart of the daemon */
+
+        char *taken_over_from; /* the address of its own host, where this is another one; else NULL */
 
         bool settle;       /* asked to settle what is stuck; in memory only */
         unsigned attempts; /* transient units this daemon started for the present transaction */
@@ -73,6 +76,9 @@ char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n); /* "JOBS-DIR/JO
  * the log's sentence or NULL. A log that cannot be read is the error, with its text in *reterr. */
 int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, char **ret_reason,
                   char **reterr) _must_check_;
+
+/* Whether a takeover ended transaction N: by this host, or by another one. */
+bool job_txn_was_taken_over(const Job *j, const char *jobs_dir, size_t n);
 
 /* The first transaction that is not committed, from 1; one more than there are nodes when all are. */
 int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason,

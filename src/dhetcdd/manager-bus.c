@@ -246,6 +246,7 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
         METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),
+        METHOD("TakeOver", "s", ARG(job), "", , manager_method_take_over),
         METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),
         METHOD("GetJob", "s", ARG(job), "s", ARG(json), method_get_job),
         SD_BUS_SIGNAL("JobChanged", "sss", 0),

@@ -7,6 +7,7 @@
  *   manager-bus.c      org.dhetcd1.Manager
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
+ *   manager-takeover.c TakeOver
  *   manager-txn.c      one transaction's unit, from its start until it is gone
  *   manager-unit.c     the properties of that unit */
 
@@ -76,6 +77,9 @@ typedef struct AddRequest {
 } AddRequest;
 void add_request_done(AddRequest *a);
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr);
+
+/* manager-takeover.c */
+int manager_method_take_over(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* manager-txn.c */
 int txn_run_begin(Manager *m, Job *j, size_t n);

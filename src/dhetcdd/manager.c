@@ -200,6 +200,8 @@ static void advance(Manager *m, Job *j) {
                 manager_end_rescued(m, j);
                 return manager_end_job(m, j, JOB_COMMITTED, text ?: job_words(j->kind)->job_did);
         }
+        if (state == TXN_EMPTY && n > 1 && job_txn_was_taken_over(j, m->jobs_dir, n - 1))
+                return end_short(m, j, n, JOB_CANCELED, "not begun, since the job was taken over by another host");
         if (j->cancel && state == TXN_EMPTY && n > 1)
                 return end_short(m, j, n, JOB_CANCELED, "canceled before it began");
 

@@ -121,12 +121,13 @@ static void host_done(Host *h) {
         free(h->peer_url);
         free(h->client_url);
         free(h->config_digest);
+        json_decref(h->records);
 }
 
 Addition *addition_free(Addition *a) {
         if (!a)
                 return NULL;
-        FOREACH_HOST (h, a)
+        FOREACH_PLANNED (h, a)
                 host_done(h);
         free(a->hosts);
         etcd_client_free(a->etcd);
@@ -136,6 +137,7 @@ Addition *addition_free(Addition *a) {
         free(a->cluster_id);
         free(a->rescue.job);
         free(a->rescue.snapshot);
+        free(a->taken_over_from);
         free(a->job);
         free(a->txn);
         free(a->dir);
@@ -201,31 +203,76 @@ int addition_add_this_host(Addition *a, const json_t *facts, Host **ret, char **
 /* ---- the plan on disk ---- */
 
 static json_t *host_to_json(const Host *h) {
-        return json_pack("{ss ss* sI ss* ss* sI ss* sb}", "address", h->address, "name", h->name, "number",
+        return json_pack("{ss ss* sI ss* ss* sI ss* sb sb}", "address", h->address, "name", h->name, "number",
                          (json_int_t) h->number, "peer_url", h->peer_url, "client_url", h->client_url, "member_id",
                          (json_int_t) (h->member ? h->member_id : 0), "config_digest", h->config_digest, "new",
-                         (int) h->new_node);
+                         (int) h->new_node, "lost", (int) h->lost);
 }
 
-int addition_save_plan(Addition *a, char **reterr) {
+static json_t *plan_to_json(const Addition *a) {
         _cleanup_json_ json_t *plan = NULL;
-        _cleanup_free_ char *path = format("%s/plan.json", a->dir), *text = NULL;
         json_t *hosts = json_array();
-        int r;
 
         plan = json_pack("{sI ss ss ss so}", "format", (json_int_t) 1, "txn", a->txn, "node", a->nodes[a->index],
                          "cluster_id", a->cluster_id, "hosts", hosts);
-        if (!plan || !path)
-                return -ENOMEM;
-        FOREACH_HOST (h, a)
+        if (!plan)
+                return NULL;
+        FOREACH_PLANNED (h, a)
                 if (json_array_append_new(hosts, host_to_json(h)) < 0)
-                        return -ENOMEM;
+                        return NULL;
+        return TAKE_PTR(plan);
+}
 
-        text = json_dumps(plan, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        if (!text)
+int addition_save_plan(Addition *a, char **reterr) {
+        _cleanup_json_ json_t *plan = plan_to_json(a);
+        _cleanup_free_ char *path = format("%s/plan.json", a->dir), *text = NULL;
+        int r;
+
+        text = plan ? json_dumps(plan, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+        if (!path || !text)
                 return -ENOMEM;
         r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
         return r < 0 ? fail(reterr, r, "%s cannot be written: %s", path, strerror(-r)) : 0;
+}
+
+/* What of job.json another host needs. */
+static int read_portable_job(const Addition *a, json_t **ret, char **reterr) {
+        _cleanup_free_ char *path = format("%s/%s/job.json", DHETCD_JOBS_DIR, a->job), *text = NULL;
+        static const char *const keys[] = { "kind", "nodes", "options", "uid", "queued_usec" };
+        _cleanup_json_ json_t *all = NULL, *job = json_object();
+        int r;
+
+        if (!path || !job)
+                return -ENOMEM;
+        r = read_file(path, JOB_FILE_SIZE_MAX, false, &text, NULL);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be read: %s", path, strerror(-r));
+        all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+                if (json_object_get(all, keys[i]) && json_object_set(job, keys[i], json_object_get(all, keys[i])) < 0)
+                        return -ENOMEM;
+        *ret = TAKE_PTR(job);
+        return 0;
+}
+
+int addition_portable_plan(Addition *a, char **ret, char **reterr) {
+        _cleanup_free_ char *trust = addition_trust_path(a), *authorities = NULL;
+        _cleanup_json_ json_t *job = NULL, *plan = plan_to_json(a), *all = NULL;
+        int r;
+
+        if (!trust || !plan)
+                return -ENOMEM;
+        r = read_portable_job(a, &job, reterr);
+        if (r < 0)
+                return r;
+        r = read_file(trust, PEM_SIZE_MAX, false, &authorities, NULL);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be read: %s", trust, strerror(-r));
+
+        all = json_pack("{sI ss ss sO sO ss}", "format", (json_int_t) 1, "txn", a->txn, "holder",
+                        addition_this_host(a)->address, "job", job, "plan", plan, "authorities", authorities);
+        *ret = all ? json_dumps(all, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+        return *ret ? 0 : -ENOMEM;
 }
 
 static int host_from_json(Addition *a, const json_t *entry) {
@@ -243,6 +290,7 @@ static int host_from_json(Addition *a, const json_t *entry) {
         if (r < 0)
                 return r;
         h->config_digest = copy_or_null(digest);
+        h->lost = json_is_true(json_object_get(entry, "lost"));
         return digest && !h->config_digest ? -ENOMEM : 0;
 }
 
@@ -276,21 +324,21 @@ int addition_load_plan(Addition *a, char **reterr) {
 /* ---- asking ---- */
 
 Host *addition_new_node(Addition *a) {
-        FOREACH_HOST (h, a)
+        FOREACH_PLANNED (h, a)
                 if (h->new_node)
                         return h;
         return NULL;
 }
 
 Host *addition_this_host(Addition *a) {
-        FOREACH_HOST (h, a)
+        FOREACH_PLANNED (h, a)
                 if (h->this_host)
                         return h;
         return NULL;
 }
 
 Host *addition_find_member(Addition *a, uint64_t member_id) {
-        FOREACH_HOST (h, a)
+        FOREACH_PLANNED (h, a)
                 if (member_id != 0 && h->member_id == member_id)
                         return h;
         return NULL;
@@ -299,9 +347,20 @@ Host *addition_find_member(Addition *a, uint64_t member_id) {
 size_t addition_members(const Addition *a) {
         size_t n = 0;
 
-        FOREACH_MEMBER (h, a)
-                n++;
+        FOREACH_PLANNED (h, a)
+                n += h->member;
         return n;
+}
+
+int addition_set_holder(Addition *a, char **reterr) {
+        Host *own = addition_this_host(a);
+
+        if (!own)
+                return fail(reterr, -ENODEV, "this host is not one of the job's");
+        FOREACH_PLANNED (h, a)
+                if (host_client_set_holder(h->client, own->address) < 0)
+                        return -ENOMEM;
+        return 0;
 }
 
 bool addition_changes(const Step *step, const Host *h) {
@@ -324,10 +383,10 @@ char **addition_all_nodes(const Addition *a) {
 char *addition_initial_cluster(const Addition *a, bool with_new) {
         _cleanup_strv_ char **entries = NULL;
 
-        FOREACH_NODE (h, a) {
+        FOREACH_PLANNED (h, a) {
                 _cleanup_free_ char *entry = NULL;
 
-                if (h->new_node && !with_new)
+                if (h->number == 0 || (h->new_node && !with_new))
                         continue;
                 entry = format("%s=%s", h->name, h->peer_url);
                 if (!entry || strv_append(&entries, entry) < 0)
@@ -488,7 +547,7 @@ void addition_no_cancel(void *world) {
         if (a->cancel_fd < 0)
                 return;
         a->cancel_fd = -1;
-        FOREACH_HOST (h, a)
+        FOREACH_PLANNED (h, a)
                 host_client_set_cancel(h->client, -1);
         if (a->etcd)
                 etcd_client_set_cancel(a->etcd, -1);

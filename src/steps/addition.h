@@ -36,6 +36,8 @@ typedef struct Host {
         char *peer_url, *client_url;
         uint64_t member_id; /* 0: not known yet */
         bool this_host, member, new_node;
+        bool lost;           /* never comes back: the job was taken over from it, or it knows nothing of it */
+        json_t *records;     /* what it told when the job was taken over; owned */
         char *config_digest; /* of its config.yaml without the three keys, before the transaction */
         HostClient *client;  /* owned */
 } Host;
@@ -61,7 +63,8 @@ typedef struct Addition {
         char *cluster_id;
         Host *hosts; /* the members by node number, the new node, then this host where it is no node */
         size_t n_hosts;
-        bool promoted; /* the new node has a vote */
+        bool promoted;         /* the new node has a vote */
+        char *taken_over_from; /* the job's host, where this is not it; NULL otherwise */
 
         EtcdClient *etcd;
         Txn *transaction;
@@ -80,6 +83,12 @@ DEFINE_CLEANUP(Addition *, addition_free)
 int addition_save_plan(Addition *a, char **reterr) _must_check_;
 int addition_load_plan(Addition *a, char **reterr) _must_check_;
 
+/* From now on the calls to the hosts say that this host works on the transaction. */
+int addition_set_holder(Addition *a, char **reterr) _must_check_;
+
+/* The plan as every host keeps it (host_keep_plan()), so that another one can take the job over. Caller frees. */
+int addition_portable_plan(Addition *a, char **ret, char **reterr) _must_check_;
+
 /* Adds a host (with its client) to the plan; strings are copied. */
 int addition_add_host(Addition *a, const char *address, const char *name, unsigned number, const char *peer_url,
                       const char *client_url, uint64_t member_id, Host **ret) _must_check_;
@@ -94,7 +103,11 @@ Host *addition_this_host(Addition *a);
 Host *addition_find_member(Addition *a, uint64_t member_id);
 size_t addition_members(const Addition *a); /* voters before the addition */
 
-#define FOREACH_HOST(h, a) for (Host *h = (a)->hosts; h < (a)->hosts + (a)->n_hosts; h++)
+/* All of the plan; with the others below, only those that are not lost. */
+#define FOREACH_PLANNED(h, a) for (Host *h = (a)->hosts; h < (a)->hosts + (a)->n_hosts; h++)
+#define FOREACH_HOST(h, a)                                                                                             \
+        FOREACH_PLANNED (h, a)                                                                                         \
+                if (!h->lost)
 #define FOREACH_MEMBER(h, a)                                                                                           \
         FOREACH_HOST (h, a)                                                                                            \
                 if (h->member)

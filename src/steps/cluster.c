@@ -78,10 +78,10 @@ int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char
                 return fail(reterr, -EUCLEAN,
                             "the member list has %zu members instead of %zu; look with \"etcdctl.sh member list\"",
                             m->n, expected);
-        FOREACH_NODE (h, a) {
+        FOREACH_PLANNED (h, a) {
                 int r;
 
-                if (h->new_node && !with_new)
+                if (h->number == 0 || (h->new_node && !with_new))
                         continue;
                 r = check_member(m, h, reterr);
                 if (r < 0)

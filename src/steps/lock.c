@@ -6,14 +6,19 @@
 #include "basic/error.h"
 #include "cluster.h"
 #include "steps.h"
+#include "takeover.h"
 
-static int lock_host(Addition *a, Host *h, uint64_t deadline, char **reterr) {
+/* The plan first: a host that is held knows what for, so that it can end the job where ours cannot. */
+static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, char **reterr) {
         bool told = false;
 
         for (;;) {
                 _cleanup_free_ char *why = NULL;
-                int r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, &why);
+                int r;
 
+                r = host_keep_plan(h->client, a->txn, plan, CALL_TIMEOUT, &why);
+                if (r >= 0)
+                        r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, &why);
                 if (r >= 0)
                         return 0;
                 if (r != -EBUSY || !a->wait || now_boot() >= deadline)
@@ -30,18 +35,25 @@ static int lock_host(Addition *a, Host *h, uint64_t deadline, char **reterr) {
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         uint64_t deadline = now_boot() + a->wait_timeout;
+        _cleanup_free_ char *plan = NULL;
+        int r;
 
+        r = addition_set_holder(a, reterr);
+        if (r >= 0)
+                r = addition_portable_plan(a, &plan, reterr);
+        if (r < 0)
+                return r;
         /* All jobs lock the hosts in the order of the node numbers, so that two never wait for each other. */
         FOREACH_HOST (h, a) {
-                int r = lock_host(a, h, deadline, reterr);
-
+                r = lock_host(a, h, plan, deadline, reterr);
                 if (r < 0)
                         return r;
         }
 
         FOREACH_HOST (h, a) {
                 char digest[DIGEST_HEX_SIZE];
-                int r = host_snapshot(h->client, a->txn, step_lock.name, CALL_TIMEOUT, digest, reterr);
+
+                r = host_snapshot(h->client, a->txn, step_lock.name, CALL_TIMEOUT, digest, reterr);
 
                 if (r < 0)
                         return r;
@@ -84,9 +96,7 @@ static int undo(void *world, char **reterr) {
         if (result < 0)
                 return result;
 
-        FOREACH_HOST (h, a)
-                RET_GATHER(result, host_unlock(h->client, a->txn, CALL_TIMEOUT, result < 0 ? NULL : reterr));
-        return result;
+        return takeover_release(a, "rolled-back", reterr);
 }
 
 const Step step_lock = {

@@ -30,6 +30,18 @@ static int merge(Addition *a, char **reterr) {
         return r < 0 ? r : package_merge(DH_PACKAGE, DH_CLIENT_DIR, present, reterr);
 }
 
+/* Whoever takes the job over must trust the new CA as well. */
+static int keep_plan(Addition *a, char **reterr) {
+        _cleanup_free_ char *plan = NULL;
+        int r;
+
+        r = addition_portable_plan(a, &plan, reterr);
+        FOREACH_HOST (h, a)
+                if (r >= 0)
+                        r = host_keep_plan(h->client, a->txn, plan, CALL_TIMEOUT, reterr);
+        return r;
+}
+
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_(package_info_freep) PackageInfo *package = NULL;
@@ -42,6 +54,8 @@ static int apply(void *world, char **reterr) {
         if (r < 0)
                 return r;
         r = addition_trust(a, package->authorities, reterr);
+        if (r > 0)
+                r = keep_plan(a, reterr);
         if (r < 0)
                 return r;
         return txn_remember(a->transaction, "package", json_string(package->digest), reterr);

@@ -3,14 +3,10 @@
 #include "basic/error.h"
 #include "addition.h"
 #include "steps.h"
+#include "takeover.h"
 
 static int apply(void *world, char **reterr) {
-        Addition *a = world;
-        int result = 0;
-
-        FOREACH_HOST (h, a)
-                RET_GATHER(result, host_unlock(h->client, a->txn, CALL_TIMEOUT, result < 0 ? NULL : reterr));
-        return result;
+        return takeover_release(world, "committed", reterr);
 }
 
 const Step step_unlock = {

@@ -376,6 +376,47 @@ static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) 
         return r < 0 ? r : go_forward(t, reterr);
 }
 
+/* One step that the other host began, or did not. Up to the point of no return; what comes after it is still to do. */
+static int assume_step(Txn *t, size_t i, bool begun, bool committed, char **reterr) {
+        const Step *s = t->steps[i];
+        int r;
+
+        if (!begun && !(committed && s->point_of_no_return)) {
+                if (!committed)
+                        return 0;
+                t->progress[i] = STEP_SKIPPED;
+                return record(t, "skipped", i, 0, "no host has a trace of it", reterr);
+        }
+        r = record(t, "intent", i, 0, NULL, reterr);
+        if (r < 0)
+                return r;
+        t->progress[i] = STEP_BEGUN;
+        if (!committed || s->point_of_no_return) /* that one is asked of the world again */
+                return 0;
+        t->progress[i] = STEP_DONE;
+        return record(t, "done", i, 0, NULL, reterr);
+}
+
+int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool committed, const char *why, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
+        bool past = false;
+        int r;
+
+        if (!fields)
+                return -ENOMEM;
+        for (size_t i = 0; i < t->n_steps && !past; i++) {
+                past = t->steps[i]->point_of_no_return;
+                r = assume_step(t, i, begun(t->world, t->steps[i]), committed, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return committed ? 0 : txn_log_append(t->log, "failed", fields, reterr);
+}
+
+int txn_end(Txn *t, TxnState state, const char *why, char **reterr) {
+        return end(t, state, why, reterr);
+}
+
 int txn_run(Txn *t, char **reterr) {
         if (json_array_size(txn_log_records(t->log)) > 0)
                 return fail(reterr, -EEXIST, "this transaction was begun before; it can only be settled");

@@ -69,6 +69,15 @@ int txn_run(Txn *t, char **reterr) _must_check_;
  * Where it has ended nothing is done. Returns as txn_run(). */
 int txn_settle(Txn *t, char **reterr) _must_check_;
 
+/* The log of a transaction that another host drove, as far as the world tells: the steps that `begun` names, as begun,
+ * or, where `committed`, as done, so that only txn_settle() is left to do. `why` is why it is not run to its end. May be
+ * repeated after a crash. */
+int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool committed, const char *why,
+               char **reterr) _must_check_;
+
+/* Ends it as it is: refused, stuck, or as another host has ended it. Returns the state. */
+int txn_end(Txn *t, TxnState state, const char *why, char **reterr) _must_check_;
+
 /* What a step must know again after a crash: a durable record in the log. `value` is stolen, also on failure. The
  * newest value of a key is recalled, borrowed; NULL where none. */
 int txn_remember(Txn *t, const char *key, json_t *value, char **reterr) _must_check_;

@@ -13,6 +13,7 @@
 #include "basic/error.h"
 #include "steps/addition.h"
 #include "steps/steps.h"
+#include "steps/takeover.h"
 
 enum {
         EXIT_COMMITTED = 0,
@@ -57,9 +58,11 @@ static int recall(Addition *a, char **reterr) {
         const json_t *member_id = txn_recall(a->transaction, "member-id");
         int r;
 
-        r = addition_load_plan(a, reterr);
-        if (r < 0)
-                return r;
+        if (a->n_hosts == 0) {
+                r = addition_load_plan(a, reterr);
+                if (r < 0)
+                        return r;
+        }
         if (json_is_integer(member_id))
                 addition_new_node(a)->member_id = (uint64_t) json_integer_value(member_id);
         return addition_open_etcd(a, reterr);
@@ -81,9 +84,21 @@ static int settle(Addition *a, char **reterr) {
                        job_words(a->kind)->addition, a->nodes[a->index], txn_state_to_string(state));
         a->promoted = state == TXN_FORWARD;
         r = recall(a, reterr);
-        if (r < 0 && r != -ENOENT) /* without a plan nothing was begun but the preflight */
+        if (r >= 0)
+                r = takeover_prepare(a, &limits, reterr);
+        else if (r == -ENOENT) /* without a plan nothing was begun but the preflight */
+                r = 0;
+        return r != 0 ? r : txn_settle(a->transaction, reterr);
+}
+
+/* While we were at it another host took the job over: its outcome is ours. */
+static int give_way(Addition *a, int r, char **reterr) {
+        bool over = r != TXN_STUCK && r != -ESTALE;
+
+        if (over || a->kind != JOB_ADD || a->n_hosts == 0 || a->taken_over_from || takeover_was_lost(a) <= 0)
                 return r;
-        return txn_settle(a->transaction, reterr);
+        addition_no_cancel(a);
+        return settle(a, reterr);
 }
 
 /* A descriptor that becomes, and stays, readable at SIGTERM or SIGINT. */
@@ -118,6 +133,7 @@ int main(int argc, char *argv[]) {
         if (r >= 0) {
                 (void) sd_notify(0, "READY=1");
                 r = settling ? settle(a, &why) : run(a, &why);
+                r = give_way(a, r, &why);
         }
         if (r < 0) {
                 EventContext context = { .txn = argv[2], .job = a ? a->job : NULL, .error = r };

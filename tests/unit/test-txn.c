@@ -353,12 +353,50 @@ static void test_remembers(void **state) {
         assert_int_equal(json_integer_value(txn_recall(t, "id")), 8);
 }
 
+static bool bit_is_set(void *world, const Step *s) {
+        return w->bit[s - all];
+}
+
+/* The log was lost with its host: what was begun is known from the world alone. */
+static void test_assumes(void **state) {
+        for (unsigned begun = 1; begun <= STEPS; begun++) {
+                bool committed = begun > COMMIT;
+
+                new_world();
+                for (unsigned i = 0; i < begun; i++)
+                        w->bit[i] = true;
+                for (unsigned twice = 0; twice < 2; twice++) { /* a crash came between */
+                        _cleanup_(txn_freep) Txn *t = NULL;
+
+                        assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+                        assert_int_equal(txn_assume(t, bit_is_set, committed, "its host is gone", NULL), 0);
+                }
+                assert_end(drive(true, 0), committed ? TXN_COMMITTED : begun == 1 ? TXN_REJECTED : TXN_ROLLED_BACK);
+                for (unsigned i = 0; i <= COMMIT; i++)
+                        assert_int_equal(w->applied[i], 0);
+                if (!committed)
+                        assert_string_equal(w->last_why, "its host is gone");
+        }
+}
+
+static void test_ends(void **state) {
+        _cleanup_(txn_freep) Txn *t = NULL;
+
+        new_world();
+        assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+        assert_int_equal(txn_end(t, TXN_ROLLED_BACK, "by another host", NULL), TXN_ROLLED_BACK);
+        t = txn_free(t);
+        assert_int_equal(w->ended, TXN_ROLLED_BACK);
+        assert_int_equal(drive(true, 0), TXN_ROLLED_BACK);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_commits),           cmocka_unit_test(test_skips),
                 cmocka_unit_test(test_fails_everywhere),  cmocka_unit_test(test_undo_fails_once),
                 cmocka_unit_test(test_undo_never_works),  cmocka_unit_test(test_forward_never_works),
                 cmocka_unit_test(test_killed_everywhere), cmocka_unit_test(test_remembers),
+                cmocka_unit_test(test_assumes),           cmocka_unit_test(test_ends),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The job's host is gone for good: another host ends the job, and the old one follows when it is back all the same."""
+
+import unittest
+
+from support import COMMITTED, REJECTED, ROLLED_BACK, LabCase, When, address, fingerprint, members, states
+
+NEW, LOCK = "dh4", "/var/lib/dhetcd/host/lock.json"
+
+
+class Takeover(LabCase):
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
+
+    def take_over(self, job, expect, host="dh2"):
+        done = self.dhetcd("settle", "--takeover", job, host=host)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def begin(self, script="enable_dh_etcd_systemd"):
+        """A job that hangs on the new host, whose learner is in the member list."""
+        self.lab.break_script(NEW, script, "hang")
+        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+        return self.newest_job()["job"]
+
+    def is_back(self, job, state):
+        """dh1 has booted again and ended the job as the other host did, by what runs at boot."""
+        self.lab.boot("dh1")
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", "dhetcd-recover.service"])
+        self.wait("dh1 has ended the job", lambda: self.job(job)["state"] != "running", 90)
+        self.assertEqual(self.job(job)["state"], state, self.job(job))
+        self.lab.wait_healthy(4 if state == "committed" else 3)
+        told = [e for e in self.journal(job) if "took job" in e["MESSAGE"]]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn(address(2), told[0]["MESSAGE"])
+
+    # While the job's host is alive, and where nobody knows the job, nothing is done.
+    def test_1_refused(self):
+        before, list_before = states(self.lab), members(self.lab)
+        self.assertIn("no record of a job", self.take_over("0badcafe", REJECTED))
+        job = self.begin()
+        try:
+            self.wait("the learner is added", self.has_learner)
+            self.assertIn("own", self.take_over(job, REJECTED, host="dh1"))
+            said = self.take_over(job, REJECTED)
+            self.assertIn(f"{address(1)} answers and knows the job", said)
+            self.assertEqual(self.lab.exec("dh1", ["dhetcd", "cancel", job]).returncode, 0)
+            self.wait("the job has ended", lambda: self.newest_job()["state"] != "running")
+        finally:
+            self.lab.mend(NEW)
+        self.assertEqual(self.newest_job()["state"], "rolled-back")
+        self.assertIn("has ended here", self.take_over(job, REJECTED, host="dh3"))
+        self.assert_unchanged(before, list_before)
+
+    # Before the promotion: back, on all others at once, and on the old host when it is back.
+    def test_2_before_the_promotion(self):
+        before, list_before = states(self.lab), members(self.lab)
+        with self.lab.writer() as writer:
+            job = self.begin()
+            self.wait("the learner is added", self.has_learner)
+            self.lab.cut_power("dh1")
+            self.lab.mend(NEW)
+            self.assertIn(address(1), self.take_over(job, ROLLED_BACK))
+            now = states(self.lab)
+            for name in ("dh2", "dh3", "dh4"):
+                self.assertEqual(fingerprint.diff(before[name], now[name]), [], name)
+            self.assertFalse(self.lab.host("dh3").path(LOCK).exists())
+            self.assertIn("has ended", self.take_over(job, REJECTED, host="dh3"))
+            self.is_back(job, "rolled-back")
+            writer.check(expect_writes=20)
+        self.assert_unchanged(before, list_before)
+
+    # After it: forward. The new host is kept from its next step, so that the point in time is sure.
+    def test_3_after_the_promotion(self):
+        held = '{"job":"0badcafe","holder":"10.128.1.77","since_usec":1}'
+        own = []
+
+        def hold():
+            own.append(self.lab.read(NEW, LOCK))
+            self.lab.write(NEW, LOCK, held)
+        with self.lab.writer() as writer:
+            holding = When(self.lab, "promote", "intent", hold)
+            failing = When(self.lab, "finish", "retry", lambda: self.lab.cut_power("dh1"))
+            self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+            job = self.newest_job()["job"]
+            failing.join(90)
+            holding.done()
+            failing.done()
+            self.lab.write(NEW, LOCK, own[0])
+            self.take_over(job, COMMITTED)
+            self.is_back(job, "committed")
+            writer.check(expect_writes=20)
+        self.assert_voters(4)
+        self.assert_configs(4)
+        self.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    unittest.main()
