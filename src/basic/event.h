@@ -40,6 +40,9 @@
         X(SCRIPT_FINISHED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1a")                                                         \
         X(UNIT_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1b")                                                            \
         X(HOST_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1c")                                                            \
+        X(TXN_REVERTING, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a40")                                                           \
+        X(TXN_REVERT_REFUSED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a41")                                                      \
+        X(JOB_REVERTING, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a42")                                                           \
         X(ACCESS_DENIED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1d")                                                           \
         X(JOB_RESCUED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1e")                                                             \
         X(RESCUE_PLAN, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1f")                                                             \

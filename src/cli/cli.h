@@ -31,6 +31,8 @@ typedef struct Args {
         bool block; /* until the job has ended */
         bool unit;  /* run by dhetcd-add@.service: STATUS= instead of lines */
         bool all, takeover;
+        bool force;                /* rollback, though files were changed since */
+        const char *policy;        /* NULL: "all" */
         bool lose_quorum;          /* rescue: do it */
         const char *from_snapshot; /* rescue: NULL: this member's own data */
         const char *restart;       /* NULL: as configured */
@@ -45,6 +47,7 @@ int verb_add(int argc, char **argv);
 int verb_list(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_cancel(int argc, char **argv);
+int verb_rollback(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
 int verb_rescue(int argc, char **argv);

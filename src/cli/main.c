@@ -31,6 +31,7 @@ static const Verb verbs[] = {
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
+        { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
         { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
 };
@@ -48,6 +49,8 @@ static void help(void) {
                "     --restart=WHEN      Restart members \"needed\" or \"always\", as the vendor's page\n"
                "     --move-data-aside   Move a data directory that is in use on the new node aside\n"
                "     --require-odd       Refuse where the cluster would have an even number of members\n"
+               "     --policy=POLICY     When a later node fails, take back \"all\" or \"keep\" the earlier\n"
+               "     --force             With rollback: though files were changed since\n"
                "     --all               With settle: wait for all that a crash left open\n"
                "     --yes-i-lose-quorum With rescue: do it; without, only the plan is shown\n"
                "     --from-snapshot=JOB|FILE\n"
@@ -69,6 +72,8 @@ enum {
         OPT_RESTART,
         OPT_MOVE_DATA_ASIDE,
         OPT_REQUIRE_ODD,
+        OPT_POLICY,
+        OPT_FORCE,
         OPT_ALL,
         OPT_LOSE_QUORUM,
         OPT_FROM_SNAPSHOT,
@@ -86,6 +91,8 @@ static const struct option long_options[] = {
         { "restart", required_argument, NULL, OPT_RESTART },
         { "move-data-aside", no_argument, NULL, OPT_MOVE_DATA_ASIDE },
         { "require-odd", no_argument, NULL, OPT_REQUIRE_ODD },
+        { "policy", required_argument, NULL, OPT_POLICY },
+        { "force", no_argument, NULL, OPT_FORCE },
         { "all", no_argument, NULL, OPT_ALL },
         { "yes-i-lose-quorum", no_argument, NULL, OPT_LOSE_QUORUM },
         { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
@@ -123,6 +130,15 @@ static int parse_restart(const char *s) {
         return 1;
 }
 
+static int parse_policy(const char *s) {
+        if (!streq(s, "all") && !streq(s, "keep")) {
+                fprintf(stderr, "dhetcd: --policy= takes \"all\" or \"keep\", not \"%s\"\n", s);
+                return -EINVAL;
+        }
+        args.policy = s;
+        return 1;
+}
+
 /* 1: go on, 0: all is done, negative: wrong (and said). */
 static int parse_option(int c) {
         switch (c) {
@@ -139,6 +155,11 @@ static int parse_option(int c) {
                 return 1;
         case OPT_REQUIRE_ODD:
                 args.require_odd = true;
+                return 1;
+        case OPT_POLICY:
+                return parse_policy(optarg);
+        case OPT_FORCE:
+                args.force = true;
                 return 1;
         case OPT_ALL:
                 args.all = true;

@@ -18,6 +18,8 @@ static int append_request(sd_bus_message *call, char **nodes) {
                 r = sd_bus_message_open_container(call, 'a', "{sv}");
         if (r >= 0 && args.restart)
                 r = sd_bus_message_append(call, "{sv}", "restart", "s", args.restart);
+        if (r >= 0 && args.policy)
+                r = sd_bus_message_append(call, "{sv}", "policy", "s", args.policy);
         if (r >= 0)
                 r = append_bool(call, "wait", args.wait);
         if (r >= 0)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* dhetcd cancel, dhetcd watch, dhetcd settle: verbs about a job that is there. */
+/* dhetcd cancel, dhetcd rollback, dhetcd watch, dhetcd settle: verbs about a job that is there. */
 
 #include "basic/string-util.h"
 #include "cli.h"
 #include "follow.h"
 
-static int call_with_job(const char *method, const char *job) {
+/* `force` is sent where the method takes it: it is not negative. */
+static int call_with_job(const char *method, const char *job, int force) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int k, r;
@@ -18,6 +19,8 @@ static int call_with_job(const char *method, const char *job) {
         if (k != EXIT_DONE)
                 return k;
         r = sd_bus_message_append_basic(call, 's', job);
+        if (r >= 0 && force >= 0)
+                r = sd_bus_message_append_basic(call, 'b', &force);
         return r < 0 ? client_fail(r) : client_call(bus, call, NULL);
 }
 
@@ -58,12 +61,23 @@ static int find_jobs(const char *wanted, char ***ret) {
 }
 
 int verb_cancel(int argc, char **argv) {
-        int k = call_with_job("CancelJob", argv[1]);
+        int k = call_with_job("CancelJob", argv[1], -1);
 
         if (k == EXIT_DONE && !args.quiet)
                 printf("Job %s is canceled; what it has changed is put back. See \"dhetcd watch %s\".\n", argv[1],
                        argv[1]);
         return k;
+}
+
+/* Here a job that was rolled back is what was asked for. */
+int verb_rollback(int argc, char **argv) {
+        uint64_t since = now_real();
+        int k = call_with_job("RollbackJob", argv[1], args.force);
+
+        if (k != EXIT_DONE || !args.block)
+                return k;
+        k = follow_job(argv[1], since, FOLLOW_WATCH);
+        return k == EXIT_ROLLED_BACK ? EXIT_DONE : k == EXIT_DONE ? EXIT_FAILED : k;
 }
 
 int verb_watch(int argc, char **argv) {
@@ -115,7 +129,7 @@ int verb_settle(int argc, char **argv) {
         }
         if (args.all)
                 return settle_all();
-        k = call_with_job(args.takeover ? "TakeOver" : "SettleJob", argv[1]);
+        k = call_with_job(args.takeover ? "TakeOver" : "SettleJob", argv[1], -1);
         if (k != EXIT_DONE || !args.block)
                 return k;
         return follow_job(argv[1], since, FOLLOW_WATCH);

@@ -39,6 +39,7 @@ Job *job_free(Job *j) {
         json_decref(j->options);
         free(j->text);
         free(j->taken_over_from);
+        free(j->why_revert);
         free(j);
         return NULL;
 }
@@ -88,11 +89,12 @@ static json_t *nodes_to_json(char *const *nodes) {
 }
 
 json_t *job_to_json(const Job *j) {
-        return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b, s:s*}", "job", j->id, "kind",
+        return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:s*}", "job", j->id, "kind",
                          job_words(j->kind)->name, "nodes", nodes_to_json(j->nodes), "options", j->options, "uid",
                          (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec, "ended_usec",
                          (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text", j->text ?: "",
-                         "cancel", (int) j->cancel, "taken_over_from", j->taken_over_from);
+                         "cancel", (int) j->cancel, "taken_over_from", j->taken_over_from, "revert", (int) j->revert,
+                         "why_revert", j->why_revert);
 }
 
 static int nodes_from_json(const json_t *array, char ***ret) {
@@ -145,6 +147,9 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) {
         j->cancel = json_is_true(json_object_get(v, "cancel"));
         j->taken_over_from = from ? strdup(from) : NULL;
         if (from && !j->taken_over_from)
+                return -ENOMEM;
+        j->revert = json_is_true(json_object_get(v, "revert"));
+        if (json_get_string(v, "why_revert") && !(j->why_revert = strdup(json_get_string(v, "why_revert"))))
                 return -ENOMEM;
         r = job_set_text(j, text ?: "");
         if (r < 0)
@@ -263,4 +268,31 @@ int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *r
         *ret_state = TXN_COMMITTED;
         *ret_reason = NULL;
         return 0;
+}
+
+int job_revert_txn(const Job *j, const char *jobs_dir, size_t *ret, char **reterr) {
+        for (*ret = strv_length(j->nodes); *ret > 0; (*ret)--) {
+                TxnState state;
+                int r = job_txn_state(j, jobs_dir, *ret, &state, NULL, reterr);
+
+                if (r < 0)
+                        return r;
+                if (state != TXN_EMPTY && state != TXN_ROLLED_BACK && state != TXN_REJECTED)
+                        break;
+        }
+        return 0;
+}
+
+size_t job_members(const Job *j, const char *jobs_dir, size_t n) {
+        _cleanup_free_ char *path = format("%s/%s/%zu/plan.json", jobs_dir, j->id, n), *text = NULL;
+        _cleanup_json_ json_t *plan = NULL;
+        size_t size, i, members = 0;
+        json_t *host;
+
+        if (!path || read_file(path, JOB_JSON_SIZE_MAX, false, &text, &size) < 0)
+                return 0;
+        plan = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+        json_array_foreach (json_object_get(plan, "hosts"), i, host)
+                members += json_get_integer(host, "member_id", 0) != 0;
+        return members;
 }

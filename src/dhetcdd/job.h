@@ -39,6 +39,8 @@ typedef struct Job {
         JobState state;
         char *text;
         bool cancel; /* asked to go back; survives a restart of the daemon */
+        bool revert; /* its committed additions are being taken back; survives too */
+        char *why_revert;
 
         char *taken_over_from; /* the address of its own host, where this is another one; else NULL */
 
@@ -79,6 +81,12 @@ int job_txn_state(const Job *j, const char *jobs_dir, size_t n, TxnState *ret, c
 
 /* Whether a takeover ended transaction N: by this host, or by another one. */
 bool job_txn_was_taken_over(const Job *j, const char *jobs_dir, size_t n);
+
+/* The newest transaction that a job which is taken back has still to undo; 0 where none. */
+int job_revert_txn(const Job *j, const char *jobs_dir, size_t *ret, char **reterr) _must_check_;
+
+/* How many members the cluster had when transaction N began, by its plan; 0 where it is not known. */
+size_t job_members(const Job *j, const char *jobs_dir, size_t n);
 
 /* The first transaction that is not committed, from 1; one more than there are nodes when all are. */
 int job_current_txn(const Job *j, const char *jobs_dir, size_t *ret, TxnState *ret_state, char **ret_reason,

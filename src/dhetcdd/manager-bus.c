@@ -133,8 +133,65 @@ static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_err
         if (!job_state_is_open(j->state))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s has ended already: %s", j->id,
                                          job_state_to_string(j->state));
+        if (j->revert)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is being taken back already", j->id);
         manager_cancel_job(m, j);
         return sd_bus_reply_method_return(message, NULL);
+}
+
+/* Why a job cannot be taken back at all; the rest is checked by the worker. */
+static int refuse_rollback(const Manager *m, const Job *j, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r;
+
+        if (j->kind != JOB_ADD)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is a %s, which cannot be taken back",
+                                         j->id, job_words(j->kind)->name);
+        if (job_state_is_open(j->state))
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
+                                         "Job %s is %s; run \"dhetcd cancel %s\", which puts everything back", j->id,
+                                         job_state_to_string(j->state), j->id);
+        r = job_revert_txn(j, m->jobs_dir, &n, &text);
+        if (r < 0)
+                return set_error(error, r, text);
+        if (n == 0)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
+                                         "Job %s is %s: nothing of it is left to take back", j->id,
+                                         job_state_to_string(j->state));
+        return 0;
+}
+
+static int method_rollback_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *nodes = NULL, *why = NULL;
+        Manager *m = userdata;
+        int r, force;
+        uid_t uid;
+        Job *j;
+
+        r = read_job(m, message, &j, error);
+        if (r >= 0)
+                r = sd_bus_message_read_basic(message, 'b', &force);
+        if (r < 0)
+                return r;
+        nodes = strv_join(j->nodes, " ");
+        if (!nodes)
+                return -ENOMEM;
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK,
+                         (const char *const[]){ "nodes", nodes, "job", j->id, NULL }, method_rollback_job, m, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        r = refuse_rollback(m, j, error);
+        if (r >= 0)
+                r = polkit_caller_uid(message, &uid);
+        if (r < 0)
+                return r;
+        why = format("asked for by user %u", (unsigned) uid);
+        if (!why || json_object_set_new(j->options, "force", json_boolean(force)) < 0)
+                return -ENOMEM;
+        r = manager_revert_job(m, j, why);
+        return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
 }
 
 static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -245,6 +302,7 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("AddNodes", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(job), method_add_nodes),
         METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
         METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
+        METHOD("RollbackJob", "sb", ARG(job) ARG(force), "", , method_rollback_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),
         METHOD("TakeOver", "s", ARG(job), "", , manager_method_take_over),
         METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),

@@ -42,8 +42,9 @@ int manager_set_job(Manager *m, Job *j, JobState state, const char *text);
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text);
 int manager_add_job(Manager *m, Job *j, char **reterr); /* takes the job over on success */
 void manager_cancel_job(Manager *m, Job *j);
-void manager_settle_job(Manager *m, Job *j); /* a stuck one */
-Job *manager_running_job(const Manager *m);  /* NULL where none */
+void manager_settle_job(Manager *m, Job *j);                 /* a stuck one */
+int manager_revert_job(Manager *m, Job *j, const char *why); /* a committed one, or what is committed of it */
+Job *manager_running_job(const Manager *m);                  /* NULL where none */
 void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason);
 
 /* manager-bus.c */

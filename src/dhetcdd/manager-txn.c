@@ -112,6 +112,8 @@ static void decide(TxnRun *t) {
         if (r < 0)
                 return finish(t, TXN_STUCK, error_text(error, r));
 
+        if (j->revert && j->attempts == 0 && state != TXN_ROLLED_BACK)
+                return begin(t, "revert");
         switch (state) {
         case TXN_EMPTY:
                 if (j->attempts == 0 && !j->cancel)
@@ -280,7 +282,7 @@ void txn_run_cancel(TxnRun *t) {
                 return;
         if (!t->alive && !t->starter)
                 return; /* decide() heeds it */
-        if (streq(t->verb, "settle"))
+        if (streq(t->verb, "settle") || t->job->revert)
                 return;
         (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
                                         "StopUnit", NULL, NULL, "ss", t->unit, "replace");

@@ -128,8 +128,11 @@ int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char
         int r;
 
         runtime = format("dhetcd-txn-%s-%zu", j->id, n);
-        title = format("%s%s etcd node %s (job %s)", streq(verb, "run") ? "" : "Settling: ", job_words(j->kind)->Adding,
-                       j->nodes[n - 1], j->id);
+        title = format("%s%s etcd node %s (job %s)",
+                       streq(verb, "run")      ? ""
+                       : streq(verb, "revert") ? "Taking back: "
+                                               : "Settling: ",
+                       job_words(j->kind)->Adding, j->nodes[n - 1], j->id);
         if (!name || !txn || !runtime || !title)
                 return -ENOMEM;
         r = unit_job_transient_open(bus, name, &message);

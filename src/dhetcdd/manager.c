@@ -123,38 +123,111 @@ static char *join_from_to(char *const *nodes, size_t from, size_t to) {
         return strv_join(part, ", ");
 }
 
-/* A job ends before all of its nodes are added. This is the one place that knows what becomes of the nodes added
- * before: policy "keep" leaves them, and so does, for now, policy "all", which is to undo them here, newest first. */
+/* What the cluster of a job that stops short, and keeps what it has added, bears. */
+static char *describe_members(const Manager *m, const Job *j, size_t n) {
+        size_t members = job_members(j, m->jobs_dir, n);
+
+        if (members == 0)
+                return strdup("");
+        return format(". The cluster has %zu members and bears the loss of %zu", members, (members - 1) / 2);
+}
+
+/* A job ends before all of its nodes are added, and those added before stay. */
 static void end_short(Manager *m, Job *j, size_t n, JobState state, const char *reason) {
-        _cleanup_free_ char *kept = join_from_to(j->nodes, 0, n - 1);
+        _cleanup_free_ char *kept = join_from_to(j->nodes, 0, n - 1), *members = describe_members(m, j, n);
         _cleanup_free_ char *left = join_from_to(j->nodes, n, strv_length(j->nodes));
         _cleanup_free_ char *text = NULL;
 
-        if (kept && left)
+        if (kept && left && members)
                 text = format("%s: %s%s%s%s%s%s", j->nodes[n - 1], reason,
                               *kept ? ". Added before it, and members of the cluster now: " : "", kept,
-                              *kept ? " (they stay; dhetcd does not undo them)" : "", *left ? ". Not begun: " : "",
-                              left);
+                              *kept ? members : "", *left ? ". Not begun: " : "", left);
         manager_end_job(m, j, state, text ?: reason);
+}
+
+/* Node n was not added. Policy "all", the default: those added before it are taken out again, newest first. */
+static void end_without(Manager *m, Job *j, size_t n, JobState state, const char *reason) {
+        _cleanup_free_ char *why = NULL;
+
+        if (n == 1 || streq(json_get_string(j->options, "policy"), "keep"))
+                return end_short(m, j, n, state, reason);
+        why = format("%s: %s", j->nodes[n - 1], reason);
+        if (!why || manager_revert_job(m, j, why) < 0)
+                end_short(m, j, n, JOB_STUCK, reason);
+}
+
+/* ---- taking back ---- */
+
+int manager_revert_job(Manager *m, Job *j, const char *why) {
+        _cleanup_free_ char *copy = strdup(why), *text = format("taking back: %s", why);
+
+        if (!copy || !text)
+                return -ENOMEM;
+        free(j->why_revert);
+        j->why_revert = TAKE_PTR(copy);
+        j->revert = true;
+        j->attempts = 0;
+        j->ended_usec = 0;
+        log_event(EVENT_JOB_REVERTING, LOG_WARNING, &(EventContext){ .job = j->id }, "Job %s is taken back: %s", j->id,
+                  why);
+        (void) manager_set_job(m, j, JOB_RUNNING, text);
+        manager_kick(m);
+        return 0;
+}
+
+/* What was committed of it stays so. */
+static void revert_refused(Manager *m, Job *j, const char *reason) {
+        _cleanup_free_ char *text = NULL, *error = NULL;
+        TxnState state = TXN_EMPTY;
+        size_t n;
+
+        j->revert = false;
+        if (job_current_txn(j, m->jobs_dir, &n, &state, NULL, &error) >= 0 && n > strv_length(j->nodes)) {
+                text = format("it stays as it is; taking it back was refused: %s", reason);
+                return manager_end_job(m, j, JOB_COMMITTED, text ?: "taking it back was refused");
+        }
+        text = format(
+                "%s; what was added before could not be taken back: %s; when that is mended, run \"dhetcd rollback "
+                "%s\"",
+                j->why_revert ?: "a node failed", reason, j->id);
+        manager_end_job(m, j, JOB_STUCK, text ?: "it could not be taken back");
+}
+
+static void revert_txn_ended(Manager *m, Job *j, TxnState state, const char *reason) {
+        _cleanup_free_ char *text = NULL;
+
+        switch (state) {
+        case TXN_ROLLED_BACK:
+                j->attempts = 0;
+                return manager_kick(m); /* the one before it, or the end of the job */
+        case TXN_COMMITTED:
+                return revert_refused(m, j, reason ?: "see its journal");
+        default:
+                text = format("%s; when the cause is mended, run \"dhetcd settle %s\"", reason ?: "stuck", j->id);
+                return manager_end_job(m, j, JOB_STUCK, text ?: "stuck");
+        }
 }
 
 void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason) {
         _cleanup_free_ char *text = NULL;
 
+        if (j->revert)
+                return revert_txn_ended(m, j, state, reason);
         switch (state) {
         case TXN_COMMITTED:
                 j->attempts = 0;
                 return manager_kick(m); /* the next node, or the end of the job */
         case TXN_ROLLED_BACK:
-                return end_short(m, j, n, JOB_ROLLED_BACK, reason ?: "rolled back");
+                return end_without(m, j, n, JOB_ROLLED_BACK, reason ?: "rolled back");
         case TXN_REJECTED:
-                return end_short(m, j, n, JOB_REJECTED, reason ?: "refused by a check; nothing was changed");
+                return end_without(m, j, n, JOB_REJECTED, reason ?: "refused by a check; nothing was changed");
         case TXN_EMPTY:
                 if (j->cancel)
-                        return end_short(m, j, n, JOB_CANCELED, "canceled before it began; nothing of it was changed");
+                        return end_without(m, j, n, JOB_CANCELED,
+                                           "canceled before it began; nothing of it was changed");
                 text = format("the worker ended before it did anything, nothing was changed (%s)",
                               reason ?: "see \"journalctl -u dhetcdd\"");
-                return end_short(m, j, n, JOB_REJECTED, text ?: "nothing was changed");
+                return end_without(m, j, n, JOB_REJECTED, text ?: "nothing was changed");
         case TXN_STUCK:
                 text = format("%s; when the cause is mended, run \"dhetcd settle %s\"", reason ?: "stuck", j->id);
                 return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
@@ -184,13 +257,54 @@ static void tell_waiting(Manager *m) {
         }
 }
 
+static const char *words_for(const Job *j) {
+        if (j->revert)
+                return "taking back";
+        return j->settle ? "settling" : j->cancel ? "canceling" : job_words(j->kind)->adding;
+}
+
+/* Lets the worker of transaction n do what is due, after a look at its log. */
+static int begin_txn(Manager *m, Job *j, size_t n, char **reterr) {
+        _cleanup_free_ char *dir = job_txn_dir(j, m->jobs_dir, n), *text = NULL;
+        int r;
+
+        text = format("%s etcd node %s (%zu of %zu)", words_for(j), j->nodes[n - 1], n, strv_length(j->nodes));
+        r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
+        if (r >= 0) {
+                (void) manager_set_job(m, j, JOB_RUNNING, text);
+                r = txn_run_begin(m, j, n);
+        }
+        return r < 0 ? fail(reterr, r, "the transaction in %s could not be begun: %s", dir ?: "memory", strerror(-r))
+                     : 0;
+}
+
+/* Takes the newest of its additions back that is still there, or ends the job when there is none. */
+static void advance_back(Manager *m, Job *j) {
+        _cleanup_free_ char *error = NULL, *nodes = NULL, *text = NULL;
+        size_t n;
+        int r;
+
+        r = job_revert_txn(j, m->jobs_dir, &n, &error);
+        if (r >= 0 && n == 0) {
+                nodes = strv_join(j->nodes, ", ");
+                text = format("%s; nothing of it is left: %s", j->why_revert ?: "taken back", nodes ?: "");
+                return manager_end_job(m, j, JOB_ROLLED_BACK, text ?: "taken back");
+        }
+        if (r >= 0)
+                r = begin_txn(m, j, n, &error);
+        if (r < 0)
+                manager_end_job(m, j, JOB_STUCK, error_text(error, r));
+}
+
 /* Begins the next transaction of a job, or ends the job when there is none. */
 static void advance(Manager *m, Job *j) {
-        _cleanup_free_ char *reason = NULL, *error = NULL, *text = NULL, *dir = NULL, *nodes = NULL;
+        _cleanup_free_ char *reason = NULL, *error = NULL, *text = NULL, *nodes = NULL;
         TxnState state = TXN_EMPTY;
         size_t n = 1;
         int r;
 
+        if (j->revert)
+                return advance_back(m, j);
         r = job_current_txn(j, m->jobs_dir, &n, &state, &reason, &error);
         if (r < 0)
                 return end_short(m, j, n, JOB_STUCK, error_text(error, r));
@@ -203,20 +317,13 @@ static void advance(Manager *m, Job *j) {
         if (state == TXN_EMPTY && n > 1 && job_txn_was_taken_over(j, m->jobs_dir, n - 1))
                 return end_short(m, j, n, JOB_CANCELED, "not begun, since the job was taken over by another host");
         if (j->cancel && state == TXN_EMPTY && n > 1)
-                return end_short(m, j, n, JOB_CANCELED, "canceled before it began");
+                return end_without(m, j, n, JOB_CANCELED, "canceled before it began");
 
-        dir = job_txn_dir(j, m->jobs_dir, n);
-        text = format("%s%s etcd node %s (%zu of %zu)", j->cancel ? "canceling: " : "",
-                      j->settle ? "settling" : job_words(j->kind)->adding, j->nodes[n - 1], n, strv_length(j->nodes));
-        r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
-        if (r >= 0) {
-                (void) manager_set_job(m, j, JOB_RUNNING, text);
-                r = txn_run_begin(m, j, n);
-        }
-        if (r < 0) {
-                (void) fail(&error, r, "the transaction in %s could not be begun: %s", dir ?: "memory", strerror(-r));
-                end_short(m, j, n, state == TXN_EMPTY ? JOB_REJECTED : JOB_STUCK, error_text(error, r));
-        }
+        r = begin_txn(m, j, n, &error);
+        if (r < 0 && state == TXN_EMPTY)
+                end_without(m, j, n, JOB_REJECTED, error_text(error, r));
+        else if (r < 0)
+                end_short(m, j, n, JOB_STUCK, error_text(error, r));
 }
 
 static void prune(Manager *m) {

@@ -106,8 +106,12 @@ static void report_end(Addition *a, const TxnReport *report) {
                           node, words->added, why);
                 break;
         case TXN_ROLLED_BACK:
-                log_event(EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
-                          "Node %s was not %s, and everything is as it was before: %s", node, words->added, why);
+                log_event(
+                        EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
+                        report->reverted
+                                ? "Node %s was taken out again after it was %s, and everything is as it was before: %s"
+                                : "Node %s was not %s, and everything is as it was before: %s",
+                        node, words->added, why);
                 break;
         default:
                 log_event(EVENT_TXN_STUCK, LOG_CRIT, &context,

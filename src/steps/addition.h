@@ -54,7 +54,7 @@ typedef struct Addition {
         char *dir;    /* jobs/JOB/N */
         char **nodes; /* the job's nodes, in order */
         size_t index; /* which of them this transaction adds, from 0 */
-        bool wait, restart_always, move_data_aside, require_odd;
+        bool wait, restart_always, move_data_aside, require_odd, force;
         uint64_t wait_timeout; /* for the hosts' locks; microseconds */
         Rescue rescue;
         Config *config;

@@ -185,7 +185,7 @@ static Host *successor_of(Addition *a, const Host *leader) {
         return NULL;
 }
 
-static int hand_over(Addition *a, Host *leader, char **reterr) {
+int cluster_hand_over(Addition *a, Host *leader, char **reterr) {
         Host *next = successor_of(a, leader);
 
         if (!next)
@@ -212,7 +212,7 @@ int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Additi
 
         if (!wanted(a, leader))
                 return 0;
-        r = hand_over(a, leader, reterr);
+        r = cluster_hand_over(a, leader, reterr);
         if (r < 0)
                 return r;
         return cluster_restart_member(a, step, leader, reterr);

@@ -32,5 +32,8 @@ int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char
 int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Addition *a, const Host *h),
                             char **reterr) _must_check_;
 
+/* MoveLeader to another voter that is in quorum; nothing where there is none. */
+int cluster_hand_over(Addition *a, Host *leader, char **reterr) _must_check_;
+
 /* RestartUnit on one host, and proof that it is in quorum again. */
 int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr) _must_check_;

@@ -5,6 +5,7 @@
 
 #include "basic/error.h"
 #include "cluster.h"
+#include "scripts.h"
 #include "steps.h"
 
 static int apply(void *world, char **reterr) {
@@ -33,10 +34,15 @@ static int prove(void *world, char **reterr) {
         return cluster_wait_caught_up(a, new, a->config->step_timeout_usec, reterr);
 }
 
+static int undo(void *world, char **reterr) {
+        return restore_hosts(world, &step_finish, reterr);
+}
+
 const Step step_finish = {
         .name = "finish",
         .title = "Setting the new node's initial-cluster-state back to 'new'",
         .changes = CHANGES_NEW,
         .apply = apply,
         .prove = prove,
+        .undo = undo,
 };

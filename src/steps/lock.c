@@ -32,8 +32,7 @@ static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, 
         }
 }
 
-static int apply(void *world, char **reterr) {
-        Addition *a = world;
+int lock_hosts(Addition *a, char **reterr) {
         uint64_t deadline = now_boot() + a->wait_timeout;
         _cleanup_free_ char *plan = NULL;
         int r;
@@ -49,7 +48,15 @@ static int apply(void *world, char **reterr) {
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
 
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        int r = lock_hosts(a, reterr);
+
+        if (r < 0)
+                return r;
         FOREACH_HOST (h, a) {
                 char digest[DIGEST_HEX_SIZE];
 

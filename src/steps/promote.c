@@ -10,6 +10,7 @@
 #include "steps.h"
 
 #define PROMOTE_TIMEOUT (30 * USEC_PER_SEC)
+#define REMOVE_TIMEOUT (30 * USEC_PER_SEC) /* etcd wants a quorum of the others connected for 5 s first */
 
 /* 1 the new node is a voter in the linearizable member list, 0 it is not. */
 static int happened(void *world, char **reterr) {
@@ -84,11 +85,51 @@ static int prove(void *world, char **reterr) {
         return r < 0 ? r : etcd_delete(a->etcd, new->client_url, key, ETCD_TIMEOUT, reterr);
 }
 
+static int remove_once(Addition *a, char **reterr) {
+        Host *leader;
+        int r;
+
+        r = cluster_leader(a, &leader, reterr);
+        if (r >= 0 && leader == addition_new_node(a)) {
+                r = cluster_hand_over(a, leader, reterr);
+                return r < 0 ? r : -EAGAIN;
+        }
+        if (r >= 0)
+                r = etcd_member_remove(a->etcd, leader->client_url, addition_new_node(a)->member_id, ETCD_TIMEOUT,
+                                       reterr);
+        return r == -ENOENT ? 0 : r;
+}
+
+/* Where the node votes, its addition was committed and is now taken back: it leaves while it is alive, so that what
+ * stays has a quorum at every moment. Until then nothing may stop it: see start's undo. */
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+        uint64_t deadline = now_boot() + REMOVE_TIMEOUT;
+        int r;
+
+        a->promoted = true;
+        r = happened(a, reterr);
+        if (r > 0)
+                addition_progress(a, "removing the voter %s from the cluster", addition_new_node(a)->address);
+        while (r > 0) {
+                _cleanup_free_ char *why = NULL;
+
+                r = remove_once(a, &why);
+                if (r < 0 && now_boot() >= deadline)
+                        return fail(reterr, r, "%s", error_text(why, r));
+                if (r < 0)
+                        (void) (addition_sleep(a, POLL_INTERVAL) < 0);
+                r = happened(a, reterr);
+        }
+        return r;
+}
+
 const Step step_promote = {
         .name = "promote",
         .title = "Promoting the learner to a voting member",
         .point_of_no_return = true,
         .apply = apply,
         .prove = prove,
+        .undo = undo,
         .happened = happened,
 };

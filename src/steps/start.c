@@ -71,6 +71,8 @@ static int undo(void *world, char **reterr) {
         Host *new = addition_new_node(a);
         int r;
 
+        if (a->promoted)
+                return fail(reterr, -EBUSY, "%s is not stopped while it may have a vote", new->address);
         r = host_manage_unit(new->client, a->txn, "start-undo", "stop", a->config->step_timeout_usec, reterr);
         if (r >= 0)
                 r = host_manage_unit(new->client, a->txn, "start-undo", "disable", CALL_TIMEOUT, reterr);

@@ -9,6 +9,10 @@ extern const Step step_preflight, step_lock, step_backup, step_generate, step_me
         step_narrow, step_restart, step_add_learner, step_start, step_sync, step_promote, step_finish, step_verify,
         step_unlock;
 
+/* lock's own: the durable lock of every host, waited for as the job says. */
+struct Addition;
+int lock_hosts(struct Addition *a, char **reterr);
+
 extern const Step step_rescue_look, step_rescue_lock, step_rescue_stop, step_rescue_data, step_rescue_config,
         step_rescue_start, step_rescue_release, step_rescue_verify;
 

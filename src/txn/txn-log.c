@@ -308,9 +308,10 @@ TxnState txn_state_of(const json_t *records) {
                 else if (streq(type, "commit")) {
                         committed = true;
                         state = TXN_FORWARD;
-                } else if (streq(type, "undo"))
+                } else if (streq(type, "undo") || streq(type, "revert")) {
+                        committed = committed && streq(type, "undo");
                         state = TXN_UNDOING;
-                else if (state == TXN_EMPTY || state == TXN_STUCK)
+                } else if (state == TXN_EMPTY || state == TXN_STUCK)
                         state = committed ? TXN_FORWARD : TXN_RUNNING;
         }
 
@@ -323,7 +324,8 @@ const char *txn_reason_of(const json_t *records) {
                 const char *type = json_get_string(record, "type");
                 const char *why = json_get_string(record, "why");
 
-                if (why && (streq(type, "failed") || streq(type, "end")))
+                if (why && (streq(type, "failed") || streq(type, "end") || streq(type, "revert") ||
+                            streq(type, "revert-refused")))
                         return why;
         }
 

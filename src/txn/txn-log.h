@@ -48,7 +48,7 @@ typedef enum TxnState {
 } TxnState;
 const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled-back", "stuck" */
 TxnState txn_state_of(const json_t *records);
-/* The sentence of the newest "failed" or "end" record; borrowed, NULL where none. */
+/* The sentence of the newest "failed", "revert", "revert-refused" or "end" record; borrowed, NULL where none. */
 const char *txn_reason_of(const json_t *records);
 /* The sentence on what else to do, of the newest "end"; borrowed, NULL where none. */
 const char *txn_advice_of(const json_t *records);

@@ -18,7 +18,8 @@ struct Txn {
         const Step *const *steps;
         size_t n_steps;
         Progress *progress; /* of each step, as the log tells */
-        bool committed;
+        bool committed;     /* and not reverted since */
+        bool reverted;
         const TxnOps *ops;
         TxnLimits limits;
         void *world;
@@ -48,6 +49,10 @@ static void load_progress(Txn *t) {
 
                 if (streq(type, "commit"))
                         t->committed = true;
+                if (streq(type, "revert")) {
+                        t->committed = false;
+                        t->reverted = true;
+                }
                 for (size_t k = 0; k < ELEMENTSOF(table); k++)
                         if (streq(type, table[k].type))
                                 note_progress(t, json_get_string(record, "step"), table[k].progress);
@@ -142,9 +147,11 @@ static int end(Txn *t, TxnState state, const char *why, char **reterr) {
         if (advice)
                 text = format("%s. %s", why ?: "stuck", advice);
         why = text ?: why;
-        t->ops->report(
-                t->world,
-                &(TxnReport){ .phase = TXN_PHASE_END, .count = (unsigned) t->n_steps, .state = state, .why = why });
+        t->ops->report(t->world, &(TxnReport){ .phase = TXN_PHASE_END,
+                                               .count = (unsigned) t->n_steps,
+                                               .state = state,
+                                               .reverted = t->reverted,
+                                               .why = why });
         return state;
 }
 
@@ -455,4 +462,32 @@ int txn_settle(Txn *t, char **reterr) {
                 if (t->steps[i - 1]->point_of_no_return && t->progress[i - 1] == STEP_BEGUN && state == TXN_RUNNING)
                         return resolve(t, i - 1, -EOWNERDEAD, why, reterr);
         return go_back(t, nothing_asked(t) ? TXN_REJECTED : TXN_ROLLED_BACK, why, reterr);
+}
+
+/* One record with a sentence. */
+static int note_why(Txn *t, const char *type, const char *why, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
+
+        return fields ? txn_log_append(t->log, type, fields, reterr) : -ENOMEM;
+}
+
+int txn_revert(Txn *t, const char *why, char **reterr) {
+        int r;
+
+        if (!t->committed)
+                return fail(reterr, -EINVAL, "only a committed transaction can be taken back");
+        r = note_why(t, "revert", why, reterr);
+        if (r < 0)
+                return r;
+        t->committed = false;
+        t->reverted = true;
+        return go_back(t, TXN_ROLLED_BACK, why, reterr);
+}
+
+int txn_refuse_revert(Txn *t, const char *why, char **reterr) {
+        return note_why(t, "revert-refused", why, reterr);
+}
+
+bool txn_is_committed(const Txn *t) {
+        return t->committed;
 }

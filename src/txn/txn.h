@@ -6,7 +6,7 @@
  * is the step's, and what surrounds it (snapshots, the journal, waiting) is asked of TxnOps.
  *
  *   intent (fsync) → snapshot → apply → prove → done (fsync)   commit (fsync) instead of done at the point of no return
- *   failed → for each step with an intent, newest first: undo (fsync) → undo() → undone (fsync) → end
+ *   failed, or revert → for each step with an intent, newest first: undo (fsync) → undo() → undone (fsync) → end
  *
  * A process may die at any of these points; txn_settle() of another process goes on from the log. */
 
@@ -32,6 +32,7 @@ typedef struct TxnReport {
         const Step *step;
         unsigned index, count; /* index from 1 */
         TxnState state;        /* with TXN_PHASE_END */
+        bool reverted;         /* with TXN_PHASE_END: it had been committed before */
         int error;             /* 0 or negative errno */
         const char *why;       /* NULL or a sentence */
 } TxnReport;
@@ -77,6 +78,16 @@ int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool commit
 
 /* Ends it as it is: refused, stuck, or as another host has ended it. Returns the state. */
 int txn_end(Txn *t, TxnState state, const char *why, char **reterr) _must_check_;
+
+/* Takes a committed transaction back, as if it failed now; the caller has made sure that nothing it would undo was
+ * changed since by somebody else. `why` is the sentence for it. Returns as txn_run(); -EINVAL where it is not
+ * committed. A crash in it is settled backwards. */
+int txn_revert(Txn *t, const char *why, char **reterr) _must_check_;
+/* What was asked and refused, into the log, for whoever reads it; the state stays. */
+int txn_refuse_revert(Txn *t, const char *why, char **reterr) _must_check_;
+
+/* Its point of no return was passed, and it is not being taken back. */
+bool txn_is_committed(const Txn *t);
 
 /* What a step must know again after a crash: a durable record in the log. `value` is stolen, also on failure. The
  * newest value of a key is recalled, borrowed; NULL where none. */

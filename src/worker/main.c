@@ -12,6 +12,7 @@
 
 #include "basic/error.h"
 #include "steps/addition.h"
+#include "steps/revert.h"
 #include "steps/steps.h"
 #include "steps/takeover.h"
 
@@ -82,7 +83,7 @@ static int settle(Addition *a, char **reterr) {
 
         addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the %s of node %s, which was left %s.",
                        job_words(a->kind)->addition, a->nodes[a->index], txn_state_to_string(state));
-        a->promoted = state == TXN_FORWARD;
+        a->promoted = txn_is_committed(a->transaction);
         r = recall(a, reterr);
         if (r >= 0)
                 r = takeover_prepare(a, &limits, reterr);
@@ -101,6 +102,28 @@ static int give_way(Addition *a, int r, char **reterr) {
         return settle(a, reterr);
 }
 
+/* Takes back what was committed; refused where that would undo more than the addition itself did. */
+static int revert(Addition *a, char **reterr) {
+        _cleanup_free_ char *why = NULL;
+        int r;
+
+        if (!txn_is_committed(a->transaction))
+                return settle(a, reterr);
+        addition_event(a, EVENT_TXN_REVERTING, LOG_WARNING, NULL,
+                       "Taking node %s out of the etcd cluster again (job %s).", a->nodes[a->index], a->job);
+        r = recall(a, &why);
+        if (r >= 0)
+                r = addition_check_revert(a, a->force, &why);
+        if (r >= 0)
+                return txn_revert(a->transaction, "taken back after it was committed", reterr);
+
+        addition_event(a, EVENT_TXN_REVERT_REFUSED, LOG_ERR, NULL,
+                       "Node %s stays, and nothing was changed: it cannot be taken out: %s", a->nodes[a->index],
+                       error_text(why, r));
+        r = txn_refuse_revert(a->transaction, error_text(why, r), reterr);
+        return r < 0 ? r : TXN_REJECTED;
+}
+
 /* A descriptor that becomes, and stays, readable at SIGTERM or SIGINT. */
 static int open_cancel_fd(void) {
         sigset_t set;
@@ -117,29 +140,30 @@ int main(int argc, char *argv[]) {
         _cleanup_close_ int cancel_fd = -EBADF;
         _cleanup_(addition_freep) Addition *a = NULL;
         _cleanup_free_ char *why = NULL;
-        bool settling;
+        const char *verb;
         int r;
 
-        if (argc != 3 || !(streq(argv[1], "run") || streq(argv[1], "settle"))) {
-                fprintf(stderr, "Usage: dhetcd-worker run|settle TRANSACTION\nStarted by dhetcdd; see dhetcdd(8).\n");
+        verb = argc == 3 ? argv[1] : "";
+        if (!streq(verb, "run") && !streq(verb, "settle") && !streq(verb, "revert")) {
+                fprintf(stderr,
+                        "Usage: dhetcd-worker run|settle|revert TRANSACTION\nStarted by dhetcdd; see dhetcdd(8).\n");
                 return EXIT_USAGE;
         }
-        settling = streq(argv[1], "settle");
 
         cancel_fd = open_cancel_fd();
-        r = addition_load(argv[2], settling ? -1 : cancel_fd, &a, &why);
+        r = addition_load(argv[2], streq(verb, "settle") ? -1 : cancel_fd, &a, &why);
         if (r >= 0)
                 r = txn_new(a->dir, plan_of(a)->steps, plan_of(a)->n, &addition_ops, &limits, a, &a->transaction, &why);
         if (r >= 0) {
                 (void) sd_notify(0, "READY=1");
-                r = settling ? settle(a, &why) : run(a, &why);
+                r = streq(verb, "run") ? run(a, &why) : streq(verb, "revert") ? revert(a, &why) : settle(a, &why);
                 r = give_way(a, r, &why);
         }
         if (r < 0) {
                 EventContext context = { .txn = argv[2], .job = a ? a->job : NULL, .error = r };
 
-                log_event(EVENT_TXN_STUCK, LOG_CRIT, &context, "Transaction %s cannot be %s: %s", argv[2],
-                          settling ? "settled" : "run", error_text(why, r));
+                log_event(EVENT_TXN_STUCK, LOG_CRIT, &context, "\"dhetcd-worker %s %s\" ended: %s", verb, argv[2],
+                          error_text(why, r));
                 return EXIT_STUCK;
         }
         return exit_status(r);

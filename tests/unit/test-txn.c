@@ -340,6 +340,60 @@ static void test_killed_everywhere(void **state) {
                         }
 }
 
+static int take_back(void) {
+        _cleanup_(txn_freep) Txn *t = NULL;
+
+        assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+        return txn_revert(t, "asked for", NULL);
+}
+
+static void test_revert(void **state) {
+        new_world();
+        assert_int_equal(take_back(), -EINVAL); /* nothing is committed */
+        assert_int_equal(drive(false, 0), TXN_COMMITTED);
+        w->no_cancel = false;
+        assert_int_equal(take_back(), TXN_ROLLED_BACK);
+        assert_int_equal(w->n_undo, STEPS);
+        for (unsigned i = 0; i < STEPS; i++)
+                assert_int_equal(w->undo_order[i], STEPS - 1 - i);
+        assert_end(drive(true, 0), TXN_ROLLED_BACK);
+        assert_int_equal(take_back(), -EINVAL);
+}
+
+/* Killed while a committed transaction is taken back: settling goes on backwards. */
+static void test_revert_killed_everywhere(void **state) {
+        for (unsigned step = 0; step < STEPS; step++)
+                for (int point = BEFORE_UNDO; point <= AFTER_UNDO; point++) {
+                        new_world();
+                        assert_int_equal(drive(false, 0), TXN_COMMITTED);
+                        w->die_step = (int) step;
+                        w->die_point = point;
+                        if (fork() == 0) {
+                                (void) take_back();
+                                _exit(0);
+                        }
+                        assert_true(wait(NULL) > 0);
+                        assert_int_equal(w->die_step, -1);
+                        assert_int_equal(drive(true, 0), TXN_ROLLED_BACK);
+                        assert_int_equal(bits(), 0);
+                }
+}
+
+static void test_refuse_revert(void **state) {
+        _cleanup_(txn_freep) Txn *t = NULL;
+        _cleanup_json_ json_t *records = NULL;
+
+        new_world();
+        assert_int_equal(drive(false, 0), TXN_COMMITTED);
+        assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+        assert_int_equal(txn_refuse_revert(t, "somebody changed it", NULL), 0);
+        assert_true(txn_is_committed(t));
+        t = txn_free(t);
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), 0);
+        assert_int_equal(txn_state_of(records), TXN_COMMITTED);
+        assert_string_equal(txn_reason_of(records), "somebody changed it");
+}
+
 static void test_remembers(void **state) {
         _cleanup_(txn_freep) Txn *t = NULL;
 
@@ -392,11 +446,19 @@ static void test_ends(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_commits),           cmocka_unit_test(test_skips),
-                cmocka_unit_test(test_fails_everywhere),  cmocka_unit_test(test_undo_fails_once),
-                cmocka_unit_test(test_undo_never_works),  cmocka_unit_test(test_forward_never_works),
-                cmocka_unit_test(test_killed_everywhere), cmocka_unit_test(test_remembers),
-                cmocka_unit_test(test_assumes),           cmocka_unit_test(test_ends),
+                cmocka_unit_test(test_commits),
+                cmocka_unit_test(test_skips),
+                cmocka_unit_test(test_fails_everywhere),
+                cmocka_unit_test(test_undo_fails_once),
+                cmocka_unit_test(test_undo_never_works),
+                cmocka_unit_test(test_forward_never_works),
+                cmocka_unit_test(test_killed_everywhere),
+                cmocka_unit_test(test_remembers),
+                cmocka_unit_test(test_assumes),
+                cmocka_unit_test(test_ends),
+                cmocka_unit_test(test_revert),
+                cmocka_unit_test(test_revert_killed_everywhere),
+                cmocka_unit_test(test_refuse_revert),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What was committed is taken back: by "dhetcd rollback", or because a later node of the same job failed."""
+
+import unittest
+
+from support import COMMITTED, REJECTED, ROLLED_BACK, STUCK, LabCase, address, members, states
+
+
+class Revert:
+    def setUp(self):
+        self.before, self.list_before = states(self.lab), members(self.lab)
+
+    def assert_as_before(self):
+        self.assert_unchanged(self.before, self.list_before)
+
+    # The second node of a job fails: the first, a voter already, is taken out again.
+    def test_pair(self):
+        for script, mode in (("config_packager.unpackage-server", "half-fail"), ("enable_dh_etcd_systemd", "fail")):
+            with self.subTest(script=script), self.lab.writer() as writer:
+                self.lab.break_script("dh3", script, mode)
+                try:
+                    output = self.add(address(2), address(3), expect=ROLLED_BACK)
+                finally:
+                    self.lab.mend("dh3", script)
+                self.assertIn(f"Node {address(2)} is a healthy voting member", output)
+                self.assertIn(f"removing the voter {address(2)}", output)
+                self.assert_as_before()
+                writer.check(expect_writes=20)
+
+    # Canceled while the second is added: all of the job is put back.
+    def test_pair_canceled(self):
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "hang")
+        try:
+            job = self.dhetcd("add", "--no-block", address(2), address(3)).stdout.strip()
+            self.wait("the second learner is added", lambda: len(self.lab.members()["members"]) == 3)
+            self.assertEqual(self.dhetcd("cancel", job).returncode, 0)
+            self.assertEqual(self.dhetcd("watch", job).returncode, ROLLED_BACK)
+        finally:
+            self.lab.mend("dh3")
+        self.assert_as_before()
+
+    # Policy "keep" stops, and says what the cluster now bears; then the job is taken back by hand.
+    def test_pair_kept(self):
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "fail")
+        try:
+            output = self.add(address(2), address(3), expect=ROLLED_BACK, options=["--policy=keep"])
+        finally:
+            self.lab.mend("dh3")
+        self.assertIn("The cluster has 2 members and bears the loss of 0", output)
+        self.assert_voters(2)
+        job = self.newest_job()["job"]
+        self.assertEqual(self.dhetcd("rollback", job).returncode, COMMITTED)
+        self.assert_as_before()
+
+    # A finished job of two nodes; a client writes all the time.
+    def test_finished(self):
+        with self.lab.writer() as writer:
+            self.add(address(2), address(3))
+            self.assert_voters(3)
+            job = self.newest_job()["job"]
+
+            # What was changed since is not thrown away unasked.
+            path = "/etc/etcd/dh/latest/config.yaml"
+            self.lab.exec("dh2", ["cp", "-a", path, "/root/config.yaml"])
+            self.lab.exec("dh2", ["sh", "-c", f"echo '# by hand' >>{path}"])
+            refused = self.dhetcd("rollback", job)
+            self.assertEqual(refused.returncode, REJECTED, refused.stdout)
+            self.assertIn("--force", refused.stdout)
+            self.assert_voters(3)
+            self.assertEqual(self.job(job)["state"], "committed")
+            self.assert_nothing_left()
+
+            self.lab.exec("dh2", ["cp", "-a", "/root/config.yaml", path])
+            done = self.dhetcd("rollback", job)
+            self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        self.assertEqual(self.job(job)["state"], "rolled-back")
+        self.assert_as_before()
+        print(f"\n3 → 1, taken back: {writer.check(expect_writes=20)}")
+        again = self.dhetcd("rollback", job)
+        self.assertEqual(again.returncode, REJECTED)
+        self.assertIn("nothing of it is left", again.stderr)
+
+    # The worker dies while it takes back.
+    def test_killed(self):
+        self.add(address(2))
+        job = self.newest_job()["job"]
+        self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+        self.wait("the voter is removed", lambda: len(self.lab.members()["members"]) == 1)
+        self.lab.exec("dh1", ["pkill", "-KILL", "-x", "dhetcd-worker"], check=False)
+        self.assertEqual(self.dhetcd("watch", job).returncode, ROLLED_BACK)
+        self.assert_as_before()
+
+    # With the new node dead, a cluster of two has no quorum to remove it with: refused, nothing is changed.
+    def test_no_quorum(self):
+        self.add(address(2))
+        job = self.newest_job()["job"]
+        self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
+        try:
+            refused = self.dhetcd("rollback", job)
+        finally:
+            self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
+        self.assertEqual(refused.returncode, REJECTED, refused.stdout)
+        self.assertNotEqual(self.job(job)["state"], STUCK)
+        self.lab.wait_healthy(2)
+        self.assertEqual(self.dhetcd("rollback", job).returncode, COMMITTED)
+        self.assert_as_before()
+
+
+class RevertSameCA(Revert, LabCase):
+    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
+
+
+class RevertNewCA(Revert, LabCase):
+    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
+
+
+if __name__ == "__main__":
+    unittest.main()
