@@ -177,12 +177,12 @@ int manager_revert_job(Manager *m, Job *j, const char *why) {
 
 /* What was committed of it stays so. */
 static void revert_refused(Manager *m, Job *j, const char *reason) {
-        _cleanup_free_ char *text = NULL, *error = NULL;
+        _cleanup_free_ char *text = NULL, *unused = NULL, *error = NULL;
         TxnState state = TXN_EMPTY;
         size_t n;
 
         j->revert = false;
-        if (job_current_txn(j, m->jobs_dir, &n, &state, NULL, &error) >= 0 && n > strv_length(j->nodes)) {
+        if (job_current_txn(j, m->jobs_dir, &n, &state, &unused, &error) >= 0 && n > strv_length(j->nodes)) {
                 text = format("it stays as it is; taking it back was refused: %s", reason);
                 return manager_end_job(m, j, JOB_COMMITTED, text ?: "taking it back was refused");
         }
