@@ -154,7 +154,7 @@ static int refuse_rollback(const Manager *m, const Job *j, sd_bus_error *error) 
                                          job_state_to_string(j->state), j->id);
         r = job_revert_txn(j, m->jobs_dir, &n, &text);
         if (r < 0)
-                return set_error(error, r, text);
+                return manager_set_error(error, r, text);
         if (n == 0)
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
                                          "Job %s is %s: nothing of it is left to take back", j->id,
