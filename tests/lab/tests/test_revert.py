@@ -107,10 +107,12 @@ class Revert:
 
 
 class RevertSameCA(Revert, LabCase):
+    slow = 3
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
 
 class RevertNewCA(Revert, LabCase):
+    slow, sample = 3, 0.5
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
 
 
