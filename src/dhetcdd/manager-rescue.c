@@ -21,7 +21,8 @@ static int check_snapshot(const char *snapshot, char **reterr) {
         return fail(reterr, -EINVAL, "'%.64s' is neither a job nor the absolute path of a snapshot", snapshot);
 }
 
-/* The job that holds this host, or was named: stuck, or of another host that is gone. */
+/* The job that holds this host must be the named one, and stuck; one of another host is taken over first, so that that
+ * host does not go on with it when it comes back. */
 static int check_stuck(const Manager *m, const char *named, char **reterr) {
         _cleanup_free_ char *job = NULL, *holder = NULL;
         uint64_t since;
@@ -33,6 +34,10 @@ static int check_stuck(const Manager *m, const char *named, char **reterr) {
         r = host_lock_read(&job, &holder, &since, reterr);
         if (r < 0)
                 return r;
+        if (job && !job_queue_find(&m->queue, job))
+                return fail(reterr, -EINVAL,
+                            "Job %s of %s holds this host. Take it over first: dhetcd settle --takeover %s", job,
+                            holder, job);
         if (job && !streq(job, named))
                 return fail(reterr, -EINVAL,
                             "Job %s of %s holds this host. Should it be ended by the rescue, run \"dhetcd rescue %s\"",
@@ -43,10 +48,7 @@ static int check_stuck(const Manager *m, const char *named, char **reterr) {
         if (j && j->state != JOB_STUCK)
                 return fail(reterr, -EINVAL, "Job %s is %s, not stuck: leave it out", named,
                             job_state_to_string(j->state));
-        if (!j && !job)
-                return fail(reterr, -EINVAL, "Job %s is not known here and does not hold this host: leave it out",
-                            named);
-        return 0;
+        return j ? 0 : fail(reterr, -EINVAL, "Job %s is not known here: leave it out", named);
 }
 
 static int read_request(const Manager *m, sd_bus_message *message, json_t *options, char **reterr) {

@@ -369,16 +369,27 @@ bool addition_changes(const Step *step, const Host *h) {
                (step->changes & CHANGES_NEW && h->new_node);
 }
 
+static const char *address_of_number(const Addition *a, unsigned number) {
+        FOREACH_PLANNED (h, a)
+                if (h->number == number)
+                        return h->address;
+        return NULL;
+}
+
 char **addition_all_nodes(const Addition *a) {
         _cleanup_strv_ char **nodes = NULL;
+        size_t later = a->index + 1;
 
-        FOREACH_MEMBER (h, a)
-                if (strv_append(&nodes, h->address) < 0)
+        for (unsigned number = 1;; number++) {
+                const char *address = address_of_number(a, number);
+
+                if (!address)
+                        address = a->nodes[later] ? a->nodes[later++] : NULL;
+                if (!address)
+                        return TAKE_PTR(nodes);
+                if (strv_append(&nodes, address) < 0)
                         return NULL;
-        for (size_t i = 0; a->nodes[i]; i++)
-                if (!strv_contains(nodes, a->nodes[i]) && strv_append(&nodes, a->nodes[i]) < 0)
-                        return NULL;
-        return TAKE_PTR(nodes);
+        }
 }
 
 char *addition_initial_cluster(const Addition *a, bool with_new) {

@@ -61,7 +61,7 @@ typedef struct Addition {
 
         /* The plan. */
         char *cluster_id;
-        Host *hosts; /* the members by node number, the new node, then this host where it is no node */
+        Host *hosts; /* members and the new node by node number, then this host where it is no node */
         size_t n_hosts;
         bool promoted;         /* the new node has a vote */
         char *taken_over_from; /* the job's host, where this is not it; NULL otherwise */
@@ -126,7 +126,8 @@ static inline bool host_is_voter(const Addition *a, const Host *h) {
 
 bool addition_changes(const Step *step, const Host *h);
 
-/* Addresses of all nodes as the generator gets them: members by number, then the job's nodes. Caller frees. */
+/* Addresses of all nodes as the generator gets them: by number, the job's later nodes where no other is. Caller
+ * frees. */
 char **addition_all_nodes(const Addition *a);
 /* initial-cluster for now: members and, when `with_new`, the new node. Caller frees; NULL on OOM. */
 char *addition_initial_cluster(const Addition *a, bool with_new);

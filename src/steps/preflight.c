@@ -139,6 +139,10 @@ static int check_member_entry(const Addition *a, const EtcdMember *m, char ret_a
                             "member %" PRIx64
                             " has never started. Start it, or remove it with \"etcdctl.sh member remove %" PRIx64 "\"",
                             m->id, m->id);
+        if (number_of(m->name) == 0)
+                return fail(reterr, -EUCLEAN,
+                            "member '%s' has no node number in its name, as config_generator.sh gives one (etcd-1)",
+                            m->name);
         if (strv_length(m->peer_urls) != 1 || strv_length(m->client_urls) < 1 ||
             address_from_url(m->peer_urls[0], ret_address, &port) < 0)
                 return fail(reterr, -EUCLEAN, "member '%s' does not have exactly one peer URL https://ADDRESS:PORT",
@@ -155,56 +159,60 @@ static const EtcdMember *find_number(const EtcdMembers *members, unsigned number
         return NULL;
 }
 
-static int plan_members(Addition *a, const EtcdMembers *members, char **reterr) {
-        char address[ADDRESS_MAX];
-        Host *h;
-        int r;
-
-        for (size_t i = 0; i < members->n; i++) {
-                r = check_member_entry(a, members->items + i, address, reterr);
-                if (r < 0)
-                        return r;
-        }
-        for (unsigned number = 1; number <= members->n; number++) {
-                const EtcdMember *m = find_number(members, number);
-
-                if (!m)
-                        return fail(reterr, -EUCLEAN,
-                                    "no member is named with node number %u; config_generator.sh names nodes by their "
-                                    "order, so the %zu members must be numbered from 1 without gaps",
-                                    number, members->n);
-                r = check_member_entry(a, m, address, reterr);
-                if (r >= 0)
-                        r = addition_add_host(a, address, m->name, number, m->peer_urls[0], m->client_urls[0], m->id,
-                                              &h);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-/* The hosts of the plan: members by number, then the new node with the next number. */
-static int plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
+static int plan_new_node(Addition *a, const EtcdMembers *members, unsigned number, char **reterr) {
         _cleanup_free_ char *name = NULL, *peer_url = NULL, *client_url = NULL;
-        const char *node = a->nodes[a->index], *first;
+        const char *node = a->nodes[a->index], *one = members->items[0].name; /* "etcd-1": its prefix is every name's */
         Host *h;
         int r;
 
-        r = plan_members(a, members, reterr);
-        if (r < 0)
-                return r;
-
-        first = a->hosts[0].name; /* "etcd-1": its prefix is every name's */
-        name = format("%.*s%zu", (int) (strrchr(first, '-') + 1 - first), first, members->n + 1);
+        name = format("%.*s%u", (int) (strrchr(one, '-') + 1 - one), one, number);
         peer_url = address_url(node, DH_ETCD_PEER_PORT);
         client_url = address_url(node, DH_ETCD_CLIENT_PORT);
         if (!name || !peer_url || !client_url)
                 return -ENOMEM;
-        r = addition_add_host(a, node, name, (unsigned) members->n + 1, peer_url, client_url, 0, &h);
+        r = addition_add_host(a, node, name, number, peer_url, client_url, 0, &h);
         if (r < 0)
                 return r;
         return h->this_host ? fail(reterr, -EINVAL, "%s is this host's own address. Start the job on a member", node)
                             : 0;
+}
+
+static int plan_member(Addition *a, const EtcdMember *m, unsigned number, char **reterr) {
+        char address[ADDRESS_MAX];
+        Host *h;
+        int r;
+
+        r = check_member_entry(a, m, address, reterr);
+        return r < 0 ? r
+                     : addition_add_host(a, address, m->name, number, m->peer_urls[0], m->client_urls[0], m->id, &h);
+}
+
+/* The hosts of the plan, by node number. config_generator.sh names nodes by their order, so numbers have no gaps; where
+ * a lost member has left one, the job's nodes take those numbers first. */
+static int plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
+        size_t nodes = strv_length(a->nodes) - a->index, planned = 0, next = 0;
+        char address[ADDRESS_MAX];
+        int r = 0;
+
+        for (size_t i = 0; i < members->n && r >= 0; i++)
+                r = check_member_entry(a, members->items + i, address, reterr);
+        for (unsigned number = 1; number <= members->n + nodes && r >= 0; number++) {
+                const EtcdMember *m = find_number(members, number);
+
+                if (m) {
+                        planned++;
+                        r = plan_member(a, m, number, reterr);
+                } else if (next++ == 0) /* the others are for later transactions */
+                        r = plan_new_node(a, members, number, reterr);
+        }
+        if (r < 0)
+                return r;
+        if (planned < members->n)
+                return fail(reterr, -EUCLEAN,
+                            "the members' node numbers have more gaps than this job has nodes; config_generator.sh "
+                            "names nodes by their order. Add as many at once as it takes to number all from 1 on: "
+                            "dhetcd add NODE NODE…");
+        return 0;
 }
 
 static int check_voters(Addition *a, uint64_t *ret_db_size, char **reterr) {
@@ -402,20 +410,23 @@ static int check_cluster(Addition *a, const json_t *own_facts, uint64_t *ret_db_
 static int find_cluster_id(Addition *a, const json_t *own_facts, char **reterr) {
         _cleanup_json_ json_t *facts = json_incref((json_t *) own_facts);
         const char *id = json_get_string(facts, "cluster_id");
+        const Host *member = NULL;
 
+        FOREACH_MEMBER (h, a)
+                member = member ?: h;
         if (!id) {
                 int r;
 
                 json_decref(facts);
                 facts = NULL;
-                r = host_describe(a->hosts[0].client, CALL_TIMEOUT, &facts, reterr);
+                r = host_describe(member->client, CALL_TIMEOUT, &facts, reterr);
                 if (r < 0)
                         return r;
                 id = json_get_string(facts, "cluster_id");
         }
         if (!id)
-                return fail(reterr, -ENOENT, "%s: the link %s, which names the cluster, is not there",
-                            a->hosts[0].address, DH_ETCD_LATEST);
+                return fail(reterr, -ENOENT, "%s: the link %s, which names the cluster, is not there", member->address,
+                            DH_ETCD_LATEST);
         a->cluster_id = strdup(id);
         return a->cluster_id ? 0 : -ENOMEM;
 }

@@ -11,9 +11,12 @@ static int apply(void *world, char **reterr) {
         Addition *a = world;
         Host *own = addition_this_host(a);
         uint64_t timeout = a->config->step_timeout_usec;
-        int r;
+        int r = 0;
 
-        r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "start", timeout, reterr);
+        if (json_is_true(txn_recall(a->transaction, "enabled")))
+                r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "enable", CALL_TIMEOUT, reterr);
+        if (r >= 0)
+                r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "start", timeout, reterr);
         if (r >= 0)
                 r = rescue_wait_alone(a, timeout, reterr);
         return r < 0 ? r : txn_remember(a->transaction, "answered", json_true(), reterr);

@@ -180,6 +180,7 @@ static void test_damaged_on_disk(void **state) {
                 "{\"job\":\"0123abcd\",\"nodes\":[],\"options\":{},\"state\":\"queued\"}",
                 "{\"job\":\"0123abcd\",\"nodes\":[\"x\"],\"options\":{},\"state\":\"queued\"}",
                 "{\"job\":\"0123abcd\",\"nodes\":[\"10.0.0.2\"],\"options\":[],\"state\":\"queued\"}",
+                "{\"job\":\"0123abcd\",\"kind\":\"cook\",\"nodes\":[\"10.0.0.2\"],\"options\":{},\"state\":\"queued\"}",
                 "{\"job\":\"0123abce\",\"nodes\":[\"10.0.0.2\"],\"options\":{},\"state\":\"queued\"}",
         };
         _cleanup_free_ char *path = format("%s/0123abcd/job.json", dir), *job = format("%s/0123abcd", dir);
@@ -194,6 +195,24 @@ static void test_damaged_on_disk(void **state) {
                 assert_null(j);
                 assert_non_null(strstr(error, path));
         }
+}
+
+/* A job of before there were kinds is an addition. */
+static void test_kinds(void **state) {
+        static const char old[] = "{\"job\":\"0123abcd\",\"nodes\":[\"10.0.0.2\"],\"options\":{},\"state\":\"queued\"}";
+        _cleanup_json_ json_t *v = json_loads(old, 0, NULL), *kept = NULL;
+        _cleanup_(job_freep) Job *j = NULL, *again = NULL;
+
+        assert_int_equal(job_from_json(v, &j, NULL), 0);
+        assert_int_equal(j->kind, JOB_ADD);
+        j->kind = JOB_RESCUE;
+        kept = job_to_json(j);
+        assert_string_equal(json_get_string(kept, "kind"), "rescue");
+        assert_int_equal(job_from_json(kept, &again, NULL), 0);
+        assert_int_equal(again->kind, JOB_RESCUE);
+        for (JobKind k = 0; k < _JOB_KIND_MAX; k++)
+                assert_int_equal(job_kind_from_string(job_words(k)->name), k);
+        assert_non_null(job_words(_JOB_KIND_INVALID));
 }
 
 /* Appends a whole record to a transaction's log through the writer that the worker uses. */
@@ -238,6 +257,31 @@ static void test_current_transaction(void **state) {
         assert_int_equal(n, 3);
 }
 
+/* What to do besides is told only as long as the transaction is stuck. */
+static void test_advice(void **state) {
+        _cleanup_json_ json_t *options = json_object(), *fields = json_pack("{s:s, s:s, s:s}", "state", "stuck", "why",
+                                                                            "because", "advice", "Run it");
+        _cleanup_free_ char *stuck = NULL, *settled = NULL, *txn = NULL;
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        _cleanup_(job_freep) Job *j = NULL;
+        TxnState found;
+
+        assert_int_equal(job_new(one_node, options, 0, &j), 0);
+        txn = job_txn_dir(j, dir, 1);
+        assert_true(mkdir_durable(txn, 0700) >= 0);
+        assert_int_equal(txn_log_open(txn, true, &l, NULL), 0);
+        assert_int_equal(txn_log_append(l, "end", fields, NULL), 0);
+        assert_int_equal(job_txn_state(j, dir, 1, &found, &stuck, NULL), 0);
+        assert_int_equal(found, TXN_STUCK);
+        assert_string_equal(stuck, "because. Run it");
+
+        l = txn_log_free(l);
+        log_end(j, 1, "end", "rolled-back");
+        assert_int_equal(job_txn_state(j, dir, 1, &found, &settled, NULL), 0);
+        assert_int_equal(found, TXN_ROLLED_BACK);
+        assert_string_equal(settled, "because");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_states),
@@ -250,6 +294,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_current_transaction, setup, teardown),
+                cmocka_unit_test(test_kinds),
+                cmocka_unit_test_setup_teardown(test_advice, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

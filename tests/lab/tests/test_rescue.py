@@ -45,13 +45,19 @@ class RescueCase(LabCase):
         """What the rescue says to do with the lost host."""
         if len(self.lab.members()["members"]) == 2:
             return
-        if not self.lab.host("dh2").init_pid():
-            self.lab.boot("dh2")
-        self.lab.exec("dh2", ["systemctl", "disable", "--now", "dh-etcd"])
+        self.boot_without_etcd("dh2")
         if job:
             self.lab.exec("dh2", [*UNLOCK, f"{job}-1"])
         self.add(address(2), options=["--move-data-aside"])
         self.assert_voters(2)
+
+    def boot_without_etcd(self, name):
+        """Its boot does not end by itself while its etcd waits for a quorum."""
+        host = self.lab.host(name)
+        if not host.init_pid():
+            self.lab.boot(name, wait=False)
+        self.wait(f"{name} answers", lambda: host.init_pid() and host.reachable())
+        self.lab.exec(name, ["systemctl", "disable", "--now", "dh-etcd"])
 
     def key(self, name, value=None):
         if value:
@@ -148,8 +154,7 @@ class Rescue(RescueCase):
         """An addition that lost its quorum names the rescue, which then takes its place."""
         self.lose_dh2()
         self.rescue(YES)
-        self.lab.boot("dh2")
-        self.lab.exec("dh2", ["systemctl", "disable", "--now", "dh-etcd"])
+        self.boot_without_etcd("dh2")
         event = When(self.lab, "promote", "done", lambda: self.lab.cut_power("dh2"), timeout=300)
         output = self.add(address(2), expect=STUCK, options=["--move-data-aside"], timeout=900)
         event.done()
@@ -164,6 +169,57 @@ class Rescue(RescueCase):
         self.assertIn("nothing to settle", self.dhetcd("settle", stuck["job"]).stderr)
         self.bring_dh2_back(stuck["job"])
         self.assert_nothing_left()
+
+
+    def test_5_power_cut_of_the_survivor(self):
+        """Before the start it goes back at boot, after it forward; in between no boot starts etcd on half of it."""
+        self.lose_dh2()
+        before = self.files()
+        for step, phase, state in (("rescue-config", "done", "rolled-back"), ("rescue-release", "intent", "committed")):
+            event = When(self.lab, step, phase, lambda: self.lab.cut_power("dh1"))
+            self.dhetcd("rescue", YES)
+            event.done()
+            self.lab.boot("dh1", wait=False)
+            self.wait("the rescue is settled", lambda: self.newest_job()["state"] not in ("queued", "running"), 300)
+            self.assertEqual(self.newest_job()["state"], state)
+            if state == "rolled-back":
+                self.assertEqual(self.files(), before)
+                self.assert_running()
+        self.assert_voters(1)
+        self.assertNotIn("force-new-cluster", self.lab.read("dh1", CONFIG))
+        self.bring_dh2_back()
+        self.assert_nothing_left()
+
+
+class RescueSecond(RescueCase):
+    """The first node is lost: the second goes on under its own number, and a new first one gets the free number."""
+
+    lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "new"}}
+
+    def test_rescue(self):
+        self.key("/before", "the rescue")
+        self.lab.cut_power("dh1")
+        self.assertIn("this host is no member", self.rescue_on("dh3", REJECTED))
+        self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])  # then config.yaml says who the members are
+        data = next(p for p in self.lab.host("dh2").path("/var/lib/etcd/dh").iterdir())
+        data.rename(data.with_suffix(".away"))
+        self.assertIn("What is left is a snapshot", self.rescue_on("dh2", REJECTED))
+        data.with_suffix(".away").rename(data)
+        self.rescue_on("dh2", COMMITTED)
+        self.assert_voters(1)
+        self.assertEqual(self.lab.etcdctl("dh2", "get", "--print-value-only", "/before").stdout.strip(), "the rescue")
+
+        self.lab.exec("dh2", ["systemctl", "is-enabled", "dh-etcd"])
+        self.add(address(3), host="dh2")
+        self.assert_voters(2)
+        expected = f"initial-cluster: etcd-1=https://{address(3)}:2380,etcd-2=https://{address(2)}:2380\n"
+        for host in ("dh2", "dh3"):
+            self.assertIn(expected, self.lab.read(host, CONFIG))
+
+    def rescue_on(self, host, expect):
+        done = self.dhetcd("rescue", YES, host=host)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
 
 
 class RescueOldest(RescueCase):
