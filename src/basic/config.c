@@ -146,6 +146,19 @@ static int set_key(Config *c, const Key *key, const char *value, const char **re
         return -EINVAL;
 }
 
+static int note_source(const Reader *r, size_t key, bool set) {
+        char *source = NULL;
+
+        if (set) {
+                source = format("%s:%u", r->path, r->line);
+                if (!source)
+                        return -ENOMEM;
+        }
+        free(r->config->sources[key]);
+        r->config->sources[key] = source;
+        return 0;
+}
+
 static int on_key(void *userdata, const char *section, const char *name, const char *value) {
         Reader *r = userdata;
         const char *wrong = NULL;
@@ -155,6 +168,8 @@ static int on_key(void *userdata, const char *section, const char *name, const c
                 if (!streq(keys[i].section, section) || !streq(keys[i].name, name))
                         continue;
                 k = set_key(r->config, &keys[i], value, &wrong);
+                if (k >= 0)
+                        k = note_source(r, i, *value != '\0');
                 if (k == -ENOMEM)
                         r->error = k;
                 else if (k < 0) {
@@ -316,6 +331,9 @@ int config_load(const char *dir, Config **ret, char ***ret_warnings, char **rete
 
         if (!c || set_defaults(c) < 0)
                 return -ENOMEM;
+        c->sources = calloc(ELEMENTSOF(keys), sizeof(char *));
+        if (!c->sources)
+                return -ENOMEM;
 
         r = read_all(&reader, dir ?: CONFIG_DIR, reterr);
         errors = reader.errors;
@@ -346,6 +364,44 @@ Config *config_free(Config *c) {
         free(c->etcd_cert_file);
         free(c->etcd_key_file);
         free(c->restart);
+        for (size_t i = 0; c->sources && i < ELEMENTSOF(keys); i++)
+                free(c->sources[i]);
+        free(c->sources);
         free(c);
         return NULL;
+}
+
+/* The value as a file would have it. Caller frees; NULL on OOM. */
+static char *value_of(const Config *c, const Key *key) {
+        const void *field = (const char *) c + key->offset;
+
+        switch (key->type) {
+        case KEY_STRING:
+        case KEY_PATH:
+        case KEY_RESTART:
+                return strdup(*(char *const *) field ?: "");
+        case KEY_BOOLEAN:
+                return strdup(*(const bool *) field ? "yes" : "no");
+        case KEY_UNSIGNED:
+                return format("%u", *(const unsigned *) field);
+        case KEY_UINT64:
+                return format("%" PRIu64, *(const uint64_t *) field);
+        case KEY_SECONDS:
+                return format("%" PRIu64, *(const uint64_t *) field / USEC_PER_SEC);
+        }
+        return NULL;
+}
+
+int config_each(const Config *c,
+                int (*callback)(void *userdata, const char *section, const char *name, const char *value,
+                                const char *source),
+                void *userdata) {
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                _cleanup_free_ char *value = value_of(c, keys + i);
+                int r = value ? callback(userdata, keys[i].section, keys[i].name, value, c->sources[i]) : -ENOMEM;
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }

@@ -35,6 +35,8 @@ typedef struct Config {
         bool require_odd;
         unsigned keep_jobs;
         unsigned keep_days;
+
+        char **sources; /* of each key, "FILE:LINE", or NULL: its default; see config_each() */
 } Config;
 
 /* Reads DIR/dhetcd.conf and its drop-ins; dir NULL: CONFIG_DIR. Files that are not there are no error. A value that
@@ -43,6 +45,13 @@ typedef struct Config {
 int config_load(const char *dir, Config **ret, char ***ret_warnings, char **reterr) _must_check_;
 Config *config_free(Config *c);
 DEFINE_CLEANUP(Config *, config_free)
+
+/* Calls back for every key in the order of dhetcd.conf(5), with its value as a file would have it ("" where there is
+ * none) and its source, "FILE:LINE" or NULL for the default. Stops at a negative errno, and returns it. */
+int config_each(const Config *c,
+                int (*callback)(void *userdata, const char *section, const char *name, const char *value,
+                                const char *source),
+                void *userdata) _must_check_;
 
 /* "yes", "no", "true", "false", "on", "off", "1", "0" -> 1 or 0; else -EINVAL. */
 int boolean_from_string(const char *s) _must_check_;

@@ -50,6 +50,7 @@ int verb_cancel(int argc, char **argv);
 int verb_rollback(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
+int verb_config(int argc, char **argv);
 int verb_rescue(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */

@@ -33,6 +33,7 @@ static const Verb verbs[] = {
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
         { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
+        { "config", 0, 0, verb_config, "config", "Show the configuration and where each value is from" },
         { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
 };
 

@@ -86,6 +86,33 @@ static void test_all_keys_and_dropins(void **state) {
         assert_int_equal(c->keep_days, 4);
 }
 
+/* "[section] Key=value source", for each key */
+static int note_key(void *userdata, const char *section, const char *name, const char *value, const char *source) {
+        char *line = format("[%s] %s=%s %s", section, name, value, source ?: "default");
+
+        assert_non_null(line);
+        assert_int_equal(strv_append(userdata, line), 0);
+        free(line);
+        return 0;
+}
+
+static void test_each(void **state) {
+        _cleanup_free_ char *main_line = format("[job] StepTimeoutSec=7 %s/dhetcd.conf:3", dir);
+        _cleanup_free_ char *dropin_line = format("[job] RequireOdd=yes %s/dhetcd.conf.d/10.conf:2", dir);
+        _cleanup_(config_freep) Config *c = NULL;
+        _cleanup_strv_ char **lines = NULL;
+
+        put("dhetcd.conf", "[job]\n# a comment\nStepTimeoutSec=7\nRestart=always\n[ssh]\nUser=me\n");
+        put("dhetcd.conf.d/10.conf", "[job]\nRequireOdd=on\n[ssh]\nUser=\n");
+        assert_int_equal(config_load(dir, &c, NULL, NULL), 0);
+        assert_int_equal(config_each(c, note_key, &lines), 0);
+        assert_true(strv_contains(lines, main_line));
+        assert_true(strv_contains(lines, dropin_line));
+        assert_true(strv_contains(lines, "[ssh] User=root default")); /* taken back */
+        assert_true(strv_contains(lines, "[etcd] CAFile= default"));
+        assert_true(strv_contains(lines, "[job] SyncTimeoutSec=1800 default"));
+}
+
 static void test_unknown_is_noted(void **state) {
         _cleanup_(config_freep) Config *c = NULL;
         _cleanup_strv_ char **warnings = NULL;
@@ -153,6 +180,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_defaults),
                 cmocka_unit_test_setup_teardown(test_all_keys_and_dropins, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_each, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown_is_noted, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_wrong_values, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_all_errors_are_told, setup, teardown),
