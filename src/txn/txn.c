@@ -3,6 +3,7 @@
 #include "txn.h"
 
 #include "basic/error.h"
+#include "basic/failpoint.h"
 #include "basic/string-util.h"
 
 typedef enum Progress {
@@ -108,6 +109,11 @@ const json_t *txn_recall(const Txn *t, const char *key) {
         return NULL;
 }
 
+/* The failpoints' names begin with it. */
+static _unused_ const char *phase(const Txn *t) {
+        return t->committed ? "forward" : "run";
+}
+
 /* ---- writing and telling ---- */
 
 static void tell(Txn *t, TxnPhase phase, size_t i, int error, const char *why) {
@@ -140,9 +146,11 @@ static int end(Txn *t, TxnState state, const char *why, char **reterr) {
         if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0) ||
             (advice && json_object_set_new(fields, "advice", json_string(advice)) < 0))
                 return -ENOMEM;
+        FAILPOINT(t->committed ? "forward" : "undo", "end", "before");
         r = txn_log_append(t->log, "end", fields, reterr);
         if (r < 0)
                 return r;
+        FAILPOINT(t->committed ? "forward" : "undo", "end", "after");
 
         if (advice)
                 text = format("%s. %s", why ?: "stuck", advice);
@@ -175,10 +183,12 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
         const Step *s = t->steps[i];
         int r;
 
+        FAILPOINT(phase(t), s->name, "before-intent");
         r = record(t, "intent", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
         t->progress[i] = STEP_BEGUN;
+        FAILPOINT(phase(t), s->name, "after-intent");
 
         if (s->changes != 0) {
                 r = take_snapshot(t, i, reterr);
@@ -190,6 +200,7 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
                 if (r < 0)
                         return r;
         }
+        FAILPOINT(phase(t), s->name, "applied");
         return s->prove ? s->prove(t->world, reterr) : 0;
 }
 
@@ -198,10 +209,12 @@ static int finish_step(Txn *t, size_t i, char **reterr) {
         const Step *s = t->steps[i];
         int r;
 
+        FAILPOINT(phase(t), s->name, s->point_of_no_return ? "before-commit" : "before-done");
         r = record(t, s->point_of_no_return ? "commit" : "done", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
         t->progress[i] = STEP_DONE;
+        FAILPOINT(phase(t), s->name, s->point_of_no_return ? "after-commit" : "after-done");
 
         if (s->point_of_no_return) {
                 t->committed = true;
@@ -243,17 +256,21 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
         _cleanup_free_ char *why = NULL, *unlogged = NULL;
         int r, k;
 
+        FAILPOINT("undo", s->name, "before-intent");
         r = record(t, "undo", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
+        FAILPOINT("undo", s->name, "after-intent");
         tell(t, TXN_PHASE_UNDO, i, 0, NULL);
 
         r = s->undo ? s->undo(t->world, &why) : 0;
         if (r >= 0) {
+                FAILPOINT("undo", s->name, "applied");
                 r = record(t, "undone", i, 0, NULL, reterr);
                 if (r < 0)
                         return r;
                 t->progress[i] = STEP_UNDONE;
+                FAILPOINT("undo", s->name, "after-done");
                 tell(t, TXN_PHASE_UNDONE, i, 0, NULL);
                 return 0;
         }
@@ -453,6 +470,8 @@ int txn_settle(Txn *t, char **reterr) {
                 return -ENOMEM;
         if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED)
                 return state;
+        FAILPOINT("settle", NULL, "begin");
+        FAILPOINT_SETTLING();
         if (state == TXN_EMPTY)
                 return end(t, TXN_REJECTED, why, reterr);
         if (t->committed)

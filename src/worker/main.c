@@ -14,6 +14,7 @@
 #include "steps/addition.h"
 #include "steps/revert.h"
 #include "steps/steps.h"
+#include "txn/txn-failpoints.h"
 #include "steps/takeover.h"
 
 enum {
@@ -143,6 +144,12 @@ int main(int argc, char *argv[]) {
         const char *verb;
         int r;
 
+#if DHETCD_FAILPOINTS
+        if (argc == 2 && streq(argv[1], "failpoints")) {
+                txn_failpoints(plan_add.steps, plan_add.n, stdout);
+                return EXIT_SUCCESS;
+        }
+#endif
         verb = argc == 3 ? argv[1] : "";
         if (!streq(verb, "run") && !streq(verb, "settle") && !streq(verb, "revert")) {
                 fprintf(stderr,

@@ -13,9 +13,9 @@ from .run import run
 OPTIONS = ["-Dprefix=/usr", "-Dsysconfdir=/etc", "-Dlocalstatedir=/var"]
 
 
-def staging(suite):
-    """(build directory, staging directory) of this tree for a suite."""
-    tree = hashlib.sha256(str(paths.TREE).encode()).hexdigest()[:8]
+def staging(suite, options=()):
+    """(build directory, staging directory) of this tree for a suite, of its own for other options."""
+    tree = hashlib.sha256("\n".join([str(paths.TREE), *options]).encode()).hexdigest()[:8]
     where = paths.cache() / f"dhetcd-{suite}-{tree}"
     return where / "build", where / "install"
 
@@ -26,7 +26,7 @@ def build(suite="trixie", options=(), say=lambda text: print(text, file=sys.stde
         raise LabError(f"{paths.TREE}/meson.build does not exist, so dhetcd cannot be built",
                        hint="lab up --without-dhetcd")
     root = rootfs.root("build", suite, say=say)
-    work, install = staging(suite)
+    work, install = staging(suite, options)
     with paths.lock(work.parent / "lock", 900, work):
         configure(root, work, install, [*OPTIONS, *without_tests(), *options])
         meson(root, work, install, ["meson", "compile", "-C", "/build"], "compile")

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "failpoint.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "fs.h"
+#include "string-util.h"
+
+#define FILE_WANTED "/var/lib/dhetcd/failpoints"
+#define FILE_HIT FILE_WANTED ".hit"
+#define FILE_REACHED FILE_WANTED ".reached"
+#define FILE_SIZE_MAX (64U * 1024U)
+#define WAIT_USEC (60 * USEC_PER_SEC)
+#define WAIT_STEP_USEC (20 * USEC_PER_MSEC)
+
+static bool settling;
+static int failing; /* errno of every further write, 0: none */
+
+/* ---- a disk that fails: these two take the place of libc's ---- */
+
+static bool must_fail(int fd) {
+        struct stat st;
+
+        return failing != 0 && fstat(fd, &st) >= 0 && S_ISREG(st.st_mode);
+}
+
+ssize_t write(int fd, const void *data, size_t size) {
+        if (must_fail(fd)) {
+                errno = failing;
+                return -1;
+        }
+        return syscall(SYS_write, fd, data, size);
+}
+
+int fsync(int fd) {
+        if (must_fail(fd)) {
+                errno = failing;
+                return -1;
+        }
+        return (int) syscall(SYS_fsync, fd);
+}
+
+/* ---- the points ---- */
+
+static void note_hit(const char *name) {
+        _cleanup_close_ int fd = open(FILE_HIT, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_free_ char *line = format("%s\n", name);
+
+        if (fd < 0 || !line || syscall(SYS_write, fd, line, strlen(line)) < 0)
+                abort(); /* a test that cannot be trusted */
+}
+
+/* The action for a point: what follows its name on its line; NULL where there is none. Caller frees. */
+static char *action_of(const char *name) {
+        _cleanup_free_ char *text = NULL;
+        size_t n = strlen(name);
+        char *rest = NULL;
+
+        if (read_file(FILE_WANTED, FILE_SIZE_MAX, false, &text, NULL) < 0)
+                return NULL;
+        for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+                if (strncmp(line, name, n) == 0 && line[n] == ' ')
+                        return strdup(line + n + 1);
+        return NULL;
+}
+
+static void wait_here(const char *name) {
+        uint64_t deadline = now_boot() + WAIT_USEC;
+
+        if (write_file_durable(FILE_REACHED, name, strlen(name), 0600, (uid_t) -1, (gid_t) -1) < 0)
+                abort();
+        while (path_exists(FILE_REACHED) > 0 && now_boot() < deadline)
+                (void) usleep(WAIT_STEP_USEC);
+}
+
+static void hit(const char *name) {
+        _cleanup_free_ char *action = NULL;
+
+        note_hit(name);
+        action = action_of(name);
+        if (streq(action, "kill"))
+                (void) kill(getpid(), SIGKILL);
+        else if (streq(action, "wait"))
+                wait_here(name);
+        else if (streq(action, "enospc"))
+                failing = ENOSPC;
+        else if (streq(action, "eio"))
+                failing = EIO;
+}
+
+void failpoint_settling(void) {
+        settling = true;
+}
+
+void failpoint(const char *phase, const char *step, const char *point) {
+        _cleanup_free_ char *name =
+                format("%s%s%s%s.%s", settling ? "settle-" : "", phase, step ? "." : "", step ?: "", point);
+
+        if (!name)
+                abort();
+        hit(name);
+}
