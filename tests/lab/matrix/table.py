@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a run shows: a line for each case, the table at its end, and whether it is a failure."""
+
+import collections
+import time
+
+GOOD = ("committed", "rolled-back", "rejected")
+
+
+class Table:
+    def __init__(self, declared):
+        self.declared, self.hit, self.wrong = declared, set(), []
+        self.outcomes, self.cases, self.began = collections.Counter(), 0, time.monotonic()
+
+    def note(self, point, fault, result):
+        hit, outcome, seconds = result
+        self.cases += 1
+        self.outcomes[outcome if outcome in GOOD else "other"] += 1
+        if hit:
+            self.hit.add(point)
+        if outcome not in GOOD:
+            self.wrong.append(f"{point}/{fault}: {outcome}")
+        print(f"{self.cases:5}  {point + '/' + fault:52} {'hit ' if hit else 'MISS'} {seconds:6.1f} s  {outcome}",
+              flush=True)
+
+    def show(self):
+        counts = ", ".join(f"{self.outcomes[name]} {name}" for name in (*GOOD, "other"))
+        print(f"\n{len(self.declared)} points declared, {len(self.hit)} hit; {self.cases} cases in "
+              f"{(time.monotonic() - self.began) / 60:.1f} minutes: {counts}")
+        for line in self.wrong:
+            print(f"  {line}")
+
+    def status(self, tried):
+        """1 where anything is wrong, or where a point was tried and never hit."""
+        never = [p for p in self.declared if p in tried and p not in self.hit]
+        if never:
+            print("never hit: " + " ".join(never))
+        return 1 if self.wrong or never else 0
