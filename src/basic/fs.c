@@ -7,11 +7,15 @@
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
 #define REMOVE_DEPTH_MAX 64U
 #define XATTR_NAMES_MAX (64U * 1024U)
+#define BESIDE_MARK ".dhetcd-"
+#define BESIDE_RANDOM "XXXXXX"
+#define BESIDE_TRIES 16U
 
 int write_all(int fd, const void *data, size_t size) {
         const char *p = data;
@@ -120,18 +124,75 @@ static int copy_xattrs(int from, int to) {
         return 0;
 }
 
+/* Whether `entry` is what a writer of `name` makes beside it. */
+static bool is_beside(const char *entry, const char *name) {
+        size_t n = strlen(name);
+
+        return strncmp(entry, name, n) == 0 && strncmp(entry + n, BESIDE_MARK, strlen(BESIDE_MARK)) == 0 &&
+               strlen(entry + n) == strlen(BESIDE_MARK BESIDE_RANDOM);
+}
+
+/* Removes what writers of `path` that died left beside it. One that lives holds a lock on its file. */
+static int remove_leftovers(const char *path) {
+        char copy[PATH_MAX];
+        _cleanup_(closedirp) DIR *dir = NULL;
+        const char *name = strrchr(path, '/');
+        struct dirent *entry;
+
+        if (strlen(path) >= sizeof(copy))
+                return -ENAMETOOLONG;
+        strcpy(copy, path);
+        name = name ? name + 1 : path;
+
+        dir = opendir(dirname(copy));
+        if (!dir)
+                return -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                _cleanup_close_ int fd = -EBADF;
+
+                if (!is_beside(entry->d_name, name))
+                        continue;
+                fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+                if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                        if (errno != ENOENT && errno != EWOULDBLOCK)
+                                return -errno;
+                        continue;
+                }
+                if (unlinkat(dirfd(dir), entry->d_name, 0) < 0 && errno != ENOENT)
+                        return -errno;
+        }
+        return -errno;
+}
+
+/* A new file beside `path`, locked: the same name is chosen again where somebody took it for a leftover. */
+static int open_beside(const char *path, char ret_name[static PATH_MAX]) {
+        for (unsigned tries = 0; tries < BESIDE_TRIES; tries++) {
+                _cleanup_close_ int fd = -EBADF;
+                struct stat st;
+
+                if (snprintf(ret_name, PATH_MAX, "%s" BESIDE_MARK BESIDE_RANDOM, path) >= PATH_MAX)
+                        return -ENAMETOOLONG;
+                fd = mkostemp(ret_name, O_CLOEXEC);
+                if (fd < 0)
+                        return -errno;
+                if (flock(fd, LOCK_EX | LOCK_NB) >= 0 && fstat(fd, &st) >= 0 && st.st_nlink > 0)
+                        return TAKE_FD(fd);
+        }
+        return -EBUSY;
+}
+
 static int write_beside(const char *path, int like_fd, const void *data, size_t size, mode_t mode, uid_t uid,
                         gid_t gid) {
         char temporary[PATH_MAX];
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        if ((size_t) snprintf(temporary, sizeof(temporary), "%s.dhetcd-XXXXXX", path) >= sizeof(temporary))
-                return -ENAMETOOLONG;
-
-        fd = mkostemp(temporary, O_CLOEXEC);
+        r = remove_leftovers(path);
+        if (r < 0)
+                return r;
+        fd = open_beside(path, temporary);
         if (fd < 0)
-                return -errno;
+                return fd;
 
         r = write_all(fd, data, size);
         if (r >= 0 && fchown(fd, uid, gid) < 0)
@@ -216,8 +277,14 @@ int exchange_durable(const char *a, const char *b) {
 }
 
 int unlink_durable(const char *path) {
-        if (unlink(path) < 0)
-                return errno == ENOENT ? 0 : -errno;
+        int r;
+
+        if (unlink(path) < 0 && errno != ENOENT)
+                return -errno;
+        r = remove_leftovers(path);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        /* Also when it was not there: who removed it may have died before this. */
         return fsync_parent(path);
 }
 

@@ -15,8 +15,9 @@
  * `follow`. */
 int read_file(const char *path, size_t max, bool follow, char **ret, size_t *ret_size) _must_check_;
 
-/* Replaces (or makes) the file atomically and durably: temporary file beside it, fsync, rename, fsync of the
- * parent. uid and gid may be -1 for the process' own. */
+/* Replaces (or makes) the file atomically and durably: temporary file beside it (PATH.dhetcd-XXXXXX), fsync, rename,
+ * fsync of the parent. What a writer of the same path that died left beside it is removed. uid and gid may be -1 for
+ * the process' own. */
 int write_file_durable(const char *path, const void *data, size_t size, mode_t mode, uid_t uid, gid_t gid) _must_check_;
 
 /* The same, keeping mode, owner, and extended attributes (ACLs with them) of the file that is there. */
@@ -32,7 +33,8 @@ int rename_durable(const char *from, const char *to) _must_check_;
 /* Exchanges two paths atomically (renameat2 RENAME_EXCHANGE), then fsyncs both parents. */
 int exchange_durable(const char *a, const char *b) _must_check_;
 
-/* unlink() of one file, then fsync of the parent. 0 when it was not there. */
+/* unlink() of one file and of what writers of it that died left beside it, then fsync of the parent. 0 when it was not
+ * there. */
 int unlink_durable(const char *path) _must_check_;
 
 /* Removes a tree without following symlinks; the parent is fsynced. 0 when it was not there. Depth at most 64. */
