@@ -182,7 +182,7 @@ static int plan_restore(const SnapshotManifest *m, const Store *s, char ***ret, 
 
         if (!differing)
                 return -ENOMEM;
-        STRV_FOREACH(root, m->roots) {
+        STRV_FOREACH (root, m->roots) {
                 const SnapshotEntry *entries;
                 size_t n;
 
@@ -226,7 +226,7 @@ int snapshot_restore(const char *store, const char *name, char **reterr) {
         if (r < 0)
                 return r;
 
-        STRV_FOREACH(root, m->roots) {
+        STRV_FOREACH (root, m->roots) {
                 char **first_error = result < 0 ? NULL : reterr;
 
                 if (strv_contains(differing, *root)) {
@@ -398,9 +398,12 @@ static int collect_digests(const Store *s, Digests *d, char **reterr) {
 int snapshot_prune(const char *store, char **reterr) {
         _cleanup_(store_done) Store s = { .fd = -EBADF, .objects_fd = -EBADF };
         _cleanup_(digests_done) Digests d = { .n = 0 };
+        _cleanup_free_ char *manifests = format("%s/snapshots", store);
         int r;
 
-        r = path_exists(store);
+        if (!manifests)
+                return -ENOMEM;
+        r = path_exists(manifests); /* the last folder that is made: who made the store may have died before it */
         if (r == 0)
                 return 0;
         r = store_open(store, LOCK_EX, &s, reterr);
