@@ -28,10 +28,19 @@ struct Txn {
 
 /* ---- what the log tells ---- */
 
+/* A step whose undo failed at first is undone after older ones, and may bring back what they had undone: they are undone
+ * once more, so that the oldest snapshot has the last word. */
+static void set_progress(Txn *t, size_t i, Progress p) {
+        t->progress[i] = p;
+        for (size_t k = 0; p == STEP_UNDONE && k < i; k++)
+                if (t->progress[k] == STEP_UNDONE)
+                        t->progress[k] = STEP_BEGUN;
+}
+
 static void note_progress(Txn *t, const char *step, Progress p) {
         for (size_t i = 0; i < t->n_steps; i++)
                 if (streq(t->steps[i]->name, step))
-                        t->progress[i] = p;
+                        set_progress(t, i, p);
 }
 
 static void load_progress(Txn *t) {
@@ -269,7 +278,7 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
                 r = record(t, "undone", i, 0, NULL, reterr);
                 if (r < 0)
                         return r;
-                t->progress[i] = STEP_UNDONE;
+                set_progress(t, i, STEP_UNDONE);
                 FAILPOINT("undo", s->name, "after-done");
                 tell(t, TXN_PHASE_UNDONE, i, 0, NULL);
                 return 0;
