@@ -56,7 +56,7 @@ static bool ends_life(const json_t *record) {
 }
 
 HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const json_t **ret) {
-        bool restoring = false, is_restore = streq(key->operation, RESTORE);
+        bool restoring = false;
         HostRecordState state = HOST_RECORD_NONE;
         const json_t *found = NULL, *record;
         const char *arguments = NULL;
@@ -64,8 +64,10 @@ HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const 
 
         json_array_foreach (txn_log_records(r->log), i, record) {
                 if (streq(json_get_string(record, "operation"), RESTORE)) {
-                        restoring = is_type(record, "intent");
-                        if (!is_restore && ends_life(record))
+                        bool own = is_same(record, key);
+
+                        restoring = !own && is_type(record, "intent");
+                        if (!own && ends_life(record))
                                 state = HOST_RECORD_NONE;
                 }
                 if (!is_same(record, key))
@@ -82,7 +84,7 @@ HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const 
         }
 
         /* A restore that was cut short may have changed files. */
-        if ((restoring && !is_restore) || !streq(arguments, key->arguments))
+        if (restoring || !streq(arguments, key->arguments))
                 state = HOST_RECORD_NONE;
         if (ret)
                 *ret = state == HOST_RECORD_NONE ? NULL : found;

@@ -136,6 +136,23 @@ static void test_restore_ends_what_was_true(void **state) {
         host_record_free(r);
 }
 
+/* Another step's restore takes away what an older one had brought back. */
+static void test_restores_end_each_other(void **state) {
+        const HostKey other = { "deploy", "Restore", NULL, "d5" };
+        HostRecord *r = open_record();
+
+        intent(r, &other, NULL);
+        done(r, &other, json_pack("[b]", 1));
+        assert_state(r, &other, HOST_RECORD_DONE);
+        intent(r, &restore, NULL);
+        assert_state(r, &other, HOST_RECORD_NONE);
+        done(r, &restore, json_pack("[b]", 1));
+        r = crash(r);
+        assert_state(r, &other, HOST_RECORD_NONE);
+        assert_state(r, &restore, HOST_RECORD_DONE);
+        host_record_free(r);
+}
+
 static void test_recall(void **state) {
         const HostKey prepare = { "start", "PrepareDataDirectory", NULL, "d4" };
         HostRecord *r = open_record();
@@ -191,6 +208,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_failed_is_done_again, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_other_arguments_verb_step, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_restore_ends_what_was_true, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_restores_end_each_other, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_recall, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_each_open, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_two_daemons, make_dir, drop_dir),
