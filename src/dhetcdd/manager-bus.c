@@ -148,6 +148,10 @@ static int refuse_rollback(const Manager *m, const Job *j, sd_bus_error *error) 
         if (j->kind != JOB_ADD)
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s is a %s, which cannot be taken back",
                                          j->id, job_words(j->kind)->name);
+        if (j->taken_over_from)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
+                                         "Job %s was taken over from %s, and cannot be taken back without that host",
+                                         j->id, j->taken_over_from);
         if (job_state_is_open(j->state))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
                                          "Job %s is %s; run \"dhetcd cancel %s\", which puts everything back", j->id,

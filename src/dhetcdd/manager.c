@@ -145,11 +145,12 @@ static void end_short(Manager *m, Job *j, size_t n, JobState state, const char *
         manager_end_job(m, j, state, text ?: reason);
 }
 
-/* Node n was not added. Policy "all", the default: those added before it are taken out again, newest first. */
+/* Node n was not added. Policy "all", the default: those added before it are taken out again, newest first. Not after
+ * a takeover: this host's part of it is not all that there is. */
 static void end_without(Manager *m, Job *j, size_t n, JobState state, const char *reason) {
         _cleanup_free_ char *why = NULL;
 
-        if (n == 1 || streq(json_get_string(j->options, "policy"), "keep"))
+        if (n == 1 || streq(json_get_string(j->options, "policy"), "keep") || job_txn_was_taken_over(j, m->jobs_dir, n))
                 return end_short(m, j, n, state, reason);
         why = format("%s: %s", j->nodes[n - 1], reason);
         if (!why || manager_revert_job(m, j, why) < 0)

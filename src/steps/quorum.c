@@ -112,8 +112,8 @@ char *quorum_advice(Addition *a) {
 
         if (!a->etcd)
                 return NULL;
-        FOREACH_VOTER (h, a)
-                if (quorum_add(&q, h->address, h->client_url) < 0)
+        FOREACH_PLANNED (h, a)
+                if (host_is_voter(a, h) && quorum_add(&q, h->address, h->client_url) < 0)
                         return NULL;
         return q.n > 1 && quorum_is_lost(a, &q) > 0 ? advice_of(a, &q) : NULL;
 }

@@ -102,40 +102,38 @@ int takeover_was_lost(Addition *a) {
 /* ---- this host ---- */
 
 /* What makes a restart necessary: a running etcd has read its other settings and the CAs when it was started. */
-static int read_by_etcd(Addition *a, Host *own, char **ret, char **reterr) {
+static int digest_of_settings(Host *own, char ret[static DIGEST_HEX_SIZE], char **reterr) {
         _cleanup_json_ json_t *facts = NULL;
+        _cleanup_free_ char *text = NULL;
         int r;
 
         r = host_describe(own->client, CALL_TIMEOUT, &facts, reterr);
         if (r < 0)
                 return r;
-        *ret = format("%s %s", json_get_string(facts, "config_digest") ?: "",
+        text = format("%s %s", json_get_string(facts, "config_digest") ?: "",
                       json_get_string(facts, "authorities") ?: "");
-        return *ret ? 0 : -ENOMEM;
+        return text ? digest_bytes(text, strlen(text), ret) : -ENOMEM;
 }
 
+/* How it was before the first try is remembered: the second one finds the files restored. */
 static int restore(Addition *a, Host *own, char **reterr) {
-        _cleanup_free_ char *before = NULL, *after = NULL;
-        int r, changed;
+        const char *before = json_string_value(txn_recall(a->transaction, "settings-before"));
+        char now[DIGEST_HEX_SIZE];
+        int r = 0;
 
-        r = read_by_etcd(a, own, &before, reterr);
-        if (r < 0)
-                return r;
-        changed = host_restore(own->client, a->txn, step_lock.name, CALL_TIMEOUT, reterr);
-        if (changed < 0)
-                return changed;
-        r = read_by_etcd(a, own, &after, reterr);
-        if (r < 0)
-                return r;
-
-        if (own->member && !streq(before, after)) {
-                r = txn_remember(a->transaction, "follow-restart", json_true(), reterr);
-                if (r < 0)
-                        return r;
+        if (!before) {
+                r = digest_of_settings(own, now, reterr);
+                if (r >= 0)
+                        r = txn_remember(a->transaction, "settings-before", json_string(now), reterr);
+                before = json_string_value(txn_recall(a->transaction, "settings-before"));
         }
-        return own->member && txn_recall(a->transaction, "follow-restart")
-                       ? cluster_restart_member(a, "follow", own, reterr)
-                       : 0;
+        if (r >= 0)
+                r = host_restore(own->client, a->txn, step_lock.name, CALL_TIMEOUT, reterr);
+        if (r >= 0)
+                r = digest_of_settings(own, now, reterr);
+        if (r < 0 || !own->member || streq(before, now))
+                return r;
+        return cluster_restart_member(a, "follow", own, reterr);
 }
 
 static int prove(Addition *a, Host *own, char **reterr) {

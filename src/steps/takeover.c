@@ -7,6 +7,7 @@
 
 #include "basic/error.h"
 #include "cluster.h"
+#include "quorum.h"
 #include "steps.h"
 #include "takeover-follow.h"
 
@@ -235,17 +236,14 @@ static int take_over_once(Addition *a, bool *ret_fenced, char **reterr) {
         return assume(a, reterr);
 }
 
+/* The daemon adds the command that goes on from here. */
 static int stuck(Addition *a, int error, bool fenced, const char *why, char **reterr) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *advice = fenced ? quorum_advice(a) : NULL, *text = NULL;
+        const char *what = "";
 
-        if (error == -EPERM)
-                text = strdup(why);
-        else if (fenced)
-                text = format("the voters that are left have no quorum (%s). Bring one of them back, or %s; where none "
-                              "ever comes back, see \"dhetcd rescue\" in dhetcd(1), the last resort",
-                              why, a->taken_over_from);
-        else
-                text = format("not every host of the job can be had: %s", why);
+        if (error != -EPERM)
+                what = fenced ? "the cluster cannot be asked: " : "not every host of the job can be had: ";
+        text = format("%s%s%s%s", what, why, advice ? ". " : "", advice ?: "");
         return text ? txn_end(a->transaction, TXN_STUCK, text, reterr) : -ENOMEM;
 }
 
@@ -269,6 +267,14 @@ static int take_over(Addition *a, const TxnLimits *limits, char **reterr) {
                 if (r < 0)
                         return r;
         }
+}
+
+int takeover_not_possible(Addition *a, int error, const char *why, char **reterr) {
+        const json_t *note = txn_recall(a->transaction, TAKEOVER_NOTE);
+
+        if (json_get_string(note, "from") && !txn_recall(a->transaction, "fencing"))
+                return txn_end(a->transaction, TXN_REJECTED, why, reterr);
+        return fail(reterr, error, "%s", why);
 }
 
 int takeover_prepare(Addition *a, const TxnLimits *limits, char **reterr) {

@@ -16,6 +16,9 @@
 /* Before a transaction is settled. 0: go on and settle it. Otherwise it has ended: a TxnState, or a negative errno. */
 int takeover_prepare(Addition *a, const TxnLimits *limits, char **reterr) _must_check_;
 
+/* This host lacks what it takes. A takeover that has not touched anything ends as rejected; everything else fails. */
+int takeover_not_possible(Addition *a, int error, const char *why, char **reterr) _must_check_;
+
 /* Whether another host works on the transaction now, or has ended it: 1 yes, 0 no or nobody knows. */
 int takeover_was_lost(Addition *a);
 

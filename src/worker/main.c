@@ -72,6 +72,7 @@ static int recall(Addition *a, char **reterr) {
 
 static int settle(Addition *a, char **reterr) {
         _cleanup_json_ json_t *records = NULL;
+        _cleanup_free_ char *why = NULL;
         TxnState state;
         int r;
 
@@ -85,11 +86,13 @@ static int settle(Addition *a, char **reterr) {
         addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the %s of node %s, which was left %s.",
                        job_words(a->kind)->addition, a->nodes[a->index], txn_state_to_string(state));
         a->promoted = txn_is_committed(a->transaction);
-        r = recall(a, reterr);
+        r = recall(a, &why);
         if (r >= 0)
                 r = takeover_prepare(a, &limits, reterr);
-        else if (r == -ENOENT) /* without a plan nothing was begun but the preflight */
+        else if (r == -ENOENT && a->n_hosts == 0) /* without a plan nothing was begun but the preflight */
                 r = 0;
+        else
+                r = takeover_not_possible(a, r, error_text(why, r), reterr);
         return r != 0 ? r : txn_settle(a->transaction, reterr);
 }
 

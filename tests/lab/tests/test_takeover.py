@@ -8,7 +8,16 @@ from support import COMMITTED, REJECTED, ROLLED_BACK, LabCase, When, address, fi
 NEW, LOCK = "dh4", "/var/lib/dhetcd/host/lock.json"
 
 
-class Takeover(LabCase):
+class TakeoverCase(LabCase):
+    def boot(self):
+        """dh1, not waiting for its etcd, which may need what runs at boot."""
+        self.lab.boot("dh1", wait=False)
+        self.wait("dh1 is up", lambda: self.lab.host("dh1").init_pid() and self.lab.host("dh1").reachable(), 60)
+        self.wait("its recovery is begun", lambda: self.lab.exec("dh1", [
+            "systemctl", "start", "--no-block", "dhetcd-recover.service"], check=False).returncode == 0, 60)
+
+
+class Takeover(TakeoverCase):
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
 
     def take_over(self, job, expect, host="dh2"):
@@ -23,9 +32,11 @@ class Takeover(LabCase):
         return self.newest_job()["job"]
 
     def is_back(self, job, state):
-        """dh1 has booted again and ended the job as the other host did, by what runs at boot."""
-        self.lab.boot("dh1")
-        self.lab.exec("dh1", ["systemctl", "start", "--no-block", "dhetcd-recover.service"])
+        """dh1 is there again, and has ended the job as the other host did, by itself."""
+        if self.lab.host("dh1").init_pid():
+            self.lab.mend_link("dh1")
+        else:
+            self.boot()
         self.wait("dh1 has ended the job", lambda: self.job(job)["state"] != "running", 90)
         self.assertEqual(self.job(job)["state"], state, self.job(job))
         self.lab.wait_healthy(4 if state == "committed" else 3)
@@ -41,6 +52,9 @@ class Takeover(LabCase):
         try:
             self.wait("the learner is added", self.has_learner)
             self.assertIn("own", self.take_over(job, REJECTED, host="dh1"))
+            self.lab.exec(NEW, ["mv", "/etc/sysconfig/deephaven/etcd/client/root", "/root/kept-client"])
+            self.assertIn("root client", self.take_over(job, REJECTED, host=NEW))
+            self.lab.exec(NEW, ["mv", "/root/kept-client", "/etc/sysconfig/deephaven/etcd/client/root"])
             said = self.take_over(job, REJECTED)
             self.assertIn(f"{address(1)} answers and knows the job", said)
             self.assertEqual(self.lab.exec("dh1", ["dhetcd", "cancel", job]).returncode, 0)
@@ -51,26 +65,43 @@ class Takeover(LabCase):
         self.assertIn("has ended here", self.take_over(job, REJECTED, host="dh3"))
         self.assert_unchanged(before, list_before)
 
-    # Before the promotion: back, on all others at once, and on the old host when it is back.
-    def test_2_before_the_promotion(self):
+    def back(self, gone):
+        """Before the promotion: back, on all others at once, and on the old host when it is there again."""
         before, list_before = states(self.lab), members(self.lab)
         with self.lab.writer() as writer:
             job = self.begin()
             self.wait("the learner is added", self.has_learner)
-            self.lab.cut_power("dh1")
+            gone()
             self.lab.mend(NEW)
             self.assertIn(address(1), self.take_over(job, ROLLED_BACK))
             now = states(self.lab)
             for name in ("dh2", "dh3", "dh4"):
                 self.assertEqual(fingerprint.diff(before[name], now[name]), [], name)
-            self.assertFalse(self.lab.host("dh3").path(LOCK).exists())
+                self.assertFalse(self.lab.host(name).path(LOCK).exists(), name)
             self.assertIn("has ended", self.take_over(job, REJECTED, host="dh3"))
             self.is_back(job, "rolled-back")
             writer.check(expect_writes=20)
         self.assert_unchanged(before, list_before)
 
+    def test_2_before_the_promotion(self):
+        self.back(lambda: self.lab.cut_power("dh1"))
+
+    # With a new CA every member was restarted once already: so it is again, the old host too.
+    def test_3_before_the_promotion_with_a_new_ca(self):
+        self.lab.set_switch("dh1", ca="new")
+        try:
+            self.back(lambda: self.lab.cut_power("dh1"))
+        finally:
+            self.lab.set_switch("dh1", ca="same")
+
+    # The old host was never down, only cut off: its worker is still at it, and is not heeded any more.
+    def test_4_cut_off(self):
+        self.back(lambda: self.lab.cut_link("dh1"))
+        told = self.lab.exec("dh1", ["journalctl", "--no-pager", "-o", "cat", "-b"]).stdout
+        self.assertIn("was taken over by", told)
+
     # After it: forward. The new host is kept from its next step, so that the point in time is sure.
-    def test_3_after_the_promotion(self):
+    def test_5_after_the_promotion(self):
         held = '{"job":"0badcafe","holder":"10.128.1.77","since_usec":1}'
         own = []
 
@@ -91,6 +122,29 @@ class Takeover(LabCase):
             writer.check(expect_writes=20)
         self.assert_voters(4)
         self.assert_configs(4)
+        self.assert_nothing_left()
+
+
+class TakeoverOfMany(TakeoverCase):
+    """A job of two nodes: what was added before stays, what was not begun stays out."""
+
+    lab_options = {"hosts": 4, "members": 2, "switches": {"ca": "same"}}
+
+    def test_second_node(self):
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
+        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(3), address(4)])
+        job = self.newest_job()["job"]
+        self.wait("the second node is a learner",
+                  lambda: len(self.lab.members()["members"]) == 4 and self.has_learner())
+        self.lab.cut_power("dh1")
+        self.lab.mend(NEW)
+        done = self.dhetcd("settle", "--takeover", job, host="dh3")
+        self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
+        self.assertIn(f"Added before it, and members of the cluster now: {address(3)}", self.job(job, "dh3")["text"])
+        self.boot()
+        self.wait("dh1 has ended the job", lambda: self.job(job)["state"] != "running", 90)
+        self.assertEqual(self.job(job)["state"], "rolled-back", self.job(job))
+        self.assert_voters(3)
         self.assert_nothing_left()
 
 
