@@ -172,7 +172,8 @@ int main(int argc, char *argv[]) {
         if (r < 0) {
                 EventContext context = { .txn = argv[2], .job = a ? a->job : NULL, .error = r };
 
-                log_event(EVENT_TXN_STUCK, LOG_CRIT, &context, "\"dhetcd-worker %s %s\" ended: %s", verb, argv[2],
+                /* Not the transaction's end: PID 1, and then the daemon, settle it, and tell how it ended. */
+                log_event(EVENT_WARNING, LOG_ERR, &context, "\"dhetcd-worker %s %s\" ended: %s", verb, argv[2],
                           error_text(why, r));
                 return EXIT_STUCK;
         }
