@@ -191,7 +191,8 @@ static int error_answer(const HostClient *h, const Call *call, const sd_bus_erro
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (streq(table[i].name, e->name))
-                        return fail(reterr, table[i].error, "%s: %s", h->address, table[i].next ?: e->message ?: e->name);
+                        return fail(reterr, table[i].error, "%s: %s", h->address,
+                                    table[i].next ?: e->message ?: e->name);
         return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, e->message ?: "no text",
                     e->name);
 }

@@ -27,7 +27,8 @@ typedef struct ConfigYaml {
 ConfigYaml *config_yaml_free(ConfigYaml *c);
 DEFINE_CLEANUP(ConfigYaml *, config_yaml_free)
 
-/* Parses a document: one mapping, keys at most once (-EEXIST), no aliases. -EBADMSG with line and column for bad YAML. */
+/* Parses a document: one mapping, keys at most once (-EEXIST), no aliases. -EBADMSG with line and column for bad
+ * YAML. */
 int config_yaml_parse(const char *text, size_t size, ConfigYaml **ret, char **reterr) _must_check_;
 int config_yaml_read(const char *path, ConfigYaml **ret, char **reterr) _must_check_;
 

@@ -19,11 +19,12 @@ int data_directory_state(const char *path, DataDirectoryState *ret, char **reter
 int data_directory_size(const char *path, uint64_t *ret) _must_check_;
 
 /* Renames the directory to PATH.dhetcd-TAG (durably) and makes an empty one of the same owner and mode in its place.
- * Idempotent by TAG ([A-Za-z0-9._-]): where PATH.dhetcd-TAG exists nothing is moved again. 1 when moved, 0 when there was
- * nothing to move (absent, empty, or moved before). */
+ * Idempotent by TAG ([A-Za-z0-9._-]): where PATH.dhetcd-TAG exists nothing is moved again. 1 when moved, 0 when there
+ * was nothing to move (absent, empty, or moved before). */
 int data_directory_move_aside(const char *path, const char *tag, char **reterr) _must_check_;
 
 /* Undoes that: what is at PATH now goes to PATH.dhetcd-TAG-failed (removed if empty), what was moved aside comes back.
- * Where nothing had been moved aside and `was` is ABSENT or EMPTY, PATH is made that again in the same way. Where -failed is
- * there, -failed-2 and so on is used. 1 when anything was moved, 0 when not; -ENOENT where what was in use is in neither place. */
+ * Where nothing had been moved aside and `was` is ABSENT or EMPTY, PATH is made that again in the same way. Where
+ * -failed is there, -failed-2 and so on is used. 1 when anything was moved, 0 when not; -ENOENT where what was in use
+ * is in neither place. */
 int data_directory_move_back(const char *path, const char *tag, DataDirectoryState was, char **reterr) _must_check_;

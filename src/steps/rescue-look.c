@@ -85,8 +85,10 @@ static int add_voter(RescueView *v, const char *peer_url, const char *client_url
 
         if (address_from_url(peer_url, address, &port) < 0)
                 return fail(reterr, -EUCLEAN, "the peer URL '%.80s' of a member is not https://ADDRESS:PORT", peer_url);
-        if (!client_url)
-                client_url = made = address_url(address, DH_ETCD_CLIENT_PORT);
+        if (!client_url) {
+                made = address_url(address, DH_ETCD_CLIENT_PORT);
+                client_url = made;
+        }
         return client_url ? quorum_add(&v->quorum, address, client_url) : -ENOMEM;
 }
 

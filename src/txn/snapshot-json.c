@@ -124,7 +124,7 @@ static int tree_to_json(const SnapshotManifest *m, json_t **ret) {
 
         if (!roots || !entries)
                 return -ENOMEM;
-        STRV_FOREACH(root, m->roots) {
+        STRV_FOREACH (root, m->roots) {
                 _cleanup_free_ char *text = escape(*root);
 
                 if (!text || json_array_append_new(roots, json_string(text)) < 0)
@@ -183,7 +183,7 @@ static int read_xattrs(json_t *xattrs, SnapshotEntry *e) {
         const char *key;
         json_t *value;
 
-        json_object_foreach(xattrs, key, value) {
+        json_object_foreach (xattrs, key, value) {
                 const char *hex = json_string_value(value);
                 size_t size = hex ? strlen(hex) / 2 : 0;
                 _cleanup_free_ char *name = unescape(key);
@@ -305,7 +305,7 @@ static int tree_from_json(json_t *tree, SnapshotManifest **ret) {
 
         if (!roots)
                 return -ENOMEM;
-        json_array_foreach(json_object_get(tree, "roots"), i, item) {
+        json_array_foreach (json_object_get(tree, "roots"), i, item) {
                 _cleanup_free_ char *root = unescape(json_string_value(item));
 
                 r = root ? strv_append(&roots, root) : -errno;
@@ -315,7 +315,7 @@ static int tree_from_json(json_t *tree, SnapshotManifest **ret) {
         r = snapshot_manifest_new(roots, &m, NULL);
         if (r < 0)
                 return r;
-        json_array_foreach(json_object_get(tree, "entries"), i, item) {
+        json_array_foreach (json_object_get(tree, "entries"), i, item) {
                 r = read_entry(item, m);
                 if (r < 0)
                         return r;

@@ -76,7 +76,7 @@ int snapshot_manifest_new(char *const *roots, SnapshotManifest **ret, char **ret
                 return -ENOMEM;
         qsort(m->roots, strv_length(m->roots), sizeof(char *), order_strings);
 
-        STRV_FOREACH(root, m->roots) {
+        STRV_FOREACH (root, m->roots) {
                 if (!is_clean_path(*root))
                         return fail(reterr, -EINVAL, "'%s' is not a clean absolute path", *root);
                 if (root > m->roots && is_below(*root, root[-1]))

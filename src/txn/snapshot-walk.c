@@ -187,7 +187,7 @@ static int walk_directory(Walk *w, int dir_fd, const char *name, const struct st
         if (r < 0)
                 return walk_failed(w, r, path, "cannot be listed");
 
-        STRV_FOREACH(child, names) {
+        STRV_FOREACH (child, names) {
                 _cleanup_free_ char *child_path = format("%s/%s", path, *child);
 
                 r = child_path ? walk_entry(w, fd, *child, child_path, depth + 1) : -ENOMEM;
@@ -300,7 +300,7 @@ int snapshot_walk(char *const *roots, int objects_fd, SnapshotManifest **ret, ch
                 return r;
 
         w.manifest = m;
-        STRV_FOREACH(root, m->roots) {
+        STRV_FOREACH (root, m->roots) {
                 r = walk_root(&w, *root);
                 if (r < 0)
                         return r;

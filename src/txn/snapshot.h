@@ -8,8 +8,9 @@
  *   STORE/snapshots/NAME.json     the manifest: every path with type, mode, owner, mtime, xattrs (ACLs), link target
  *
  * A root that is not there is part of the snapshot too: restoring removes it. Only regular files, directories and
- * symlinks are taken; anything else is an error, and so is a file system mounted below a root (-EBUSY). Hard links are taken as
- * files of their own. What changes while it is looked at is -EAGAIN. One process changes a store at a time (-EBUSY). Everything is fsynced, with its parents, before success is returned.
+ * symlinks are taken; anything else is an error, and so is a file system mounted below a root (-EBUSY). Hard links are
+ * taken as files of their own. What changes while it is looked at is -EAGAIN. One process changes a store at a time
+ * (-EBUSY). Everything is fsynced, with its parents, before success is returned.
  * All functions return a negative errno and set *reterr on failure, and never log. */
 
 #include <stddef.h>
@@ -38,8 +39,9 @@ int snapshot_describe(const char *store, const char *name, char ret_digest[stati
 
 /* Makes every root what it was: builds beside it, fsyncs, exchanges (renameat2 RENAME_EXCHANGE), fsyncs the parent,
  * removes the old one. A root that already is as it was is not touched. Contents are verified against their SHA-256
- * first; a damaged object is -EBADMSG and nothing is changed. A root that cannot be exchanged (a mount point, a directory of an
- * overlay's lower layer) is made again in place, file by file, each renamed into place. A missing parent directory is made. Leftovers of an interrupted restore are removed first.
+ * first; a damaged object is -EBADMSG and nothing is changed. A root that cannot be exchanged (a mount point, a
+ * directory of an overlay's lower layer) is made again in place, file by file, each renamed into place. A missing
+ * parent directory is made. Leftovers of an interrupted restore are removed first.
  * The number of roots changed, or a negative errno (the rest is still attempted). */
 int snapshot_restore(const char *store, const char *name, char **reterr) _must_check_;
 

@@ -8,12 +8,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
+
+#include "etcd-node.h"
 
 #include "basic/digest.h"
 #include "basic/error.h"
@@ -25,7 +25,6 @@
 #define SEC USEC_PER_SEC
 #define PATIENCE (10 * SEC)
 #define PASSWORD "correct horse"
-#define MEBIBYTE (1024U * 1024U)
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -37,14 +36,6 @@
 #ifndef MEASURE_MEMORY
 #define MEASURE_MEMORY true
 #endif
-
-#define CHECK(what)                                                                                                    \
-        do {                                                                                                           \
-                if (!(what)) {                                                                                         \
-                        fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what);                             \
-                        exit(EXIT_FAILURE);                                                                            \
-                }                                                                                                      \
-        } while (false)
 
 /* Runs a call that wants `reterr` as `&why`, and compares its result; prints the text of each expected error once. */
 #define CHECK_CALL(call, want)                                                                                         \
@@ -62,140 +53,9 @@
                         printf("  as expected: %s\n", why);                                                            \
         } while (false)
 
-typedef struct Node {
-        const char *name;
-        uint16_t port; /* the peer's is the next */
-        pid_t pid;     /* 0: not running */
-        char *endpoint, *peer_url, *config;
-} Node;
+#define CONTROL(...) ETCDCTL("--endpoints", first.endpoint, "--cacert", ca_file, __VA_ARGS__)
 
-static const char *etcd_bin, *etcdctl_bin;
-static char folder[] = "/tmp/test-etcd-client-XXXXXX";
-static char *ca_file, *key_file, *other_ca_file, *log_file;
 static Node first = { .name = "etcd-1" }, second = { .name = "etcd-2" };
-static pid_t parent;
-
-static char *in_folder(const char *name) {
-        return format("%s/%s", folder, name);
-}
-
-static pid_t spawn(char *const argv[]) {
-        pid_t pid = fork();
-
-        CHECK(pid >= 0);
-        if (pid == 0) {
-                int fd = open(log_file, O_WRONLY | O_CREAT | O_APPEND, 0600);
-
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                dup2(fd, STDOUT_FILENO);
-                dup2(fd, STDERR_FILENO);
-                execvp(argv[0], argv);
-                _exit(127);
-        }
-        return pid;
-}
-
-static int wait_for(pid_t pid) {
-        int status;
-
-        CHECK(waitpid(pid, &status, 0) == pid);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-#define RUN(...) CHECK(wait_for(spawn((char *[]){ __VA_ARGS__, NULL })) == 0)
-#define ETCDCTL(...) RUN((char *) etcdctl_bin, "--endpoints", first.endpoint, "--cacert", ca_file, __VA_ARGS__)
-
-static void sleep_msec(unsigned msec) {
-        nanosleep(&(struct timespec){ .tv_sec = msec / 1000, .tv_nsec = (long) (msec % 1000) * 1000000 }, NULL);
-}
-
-static void stop_node(Node *n, int with) {
-        if (n->pid <= 0)
-                return;
-        kill(n->pid, with);
-        waitpid(n->pid, NULL, 0);
-        n->pid = 0;
-}
-
-static void start_node(Node *n) {
-        n->pid = spawn((char *[]){ (char *) etcd_bin, "--config-file", n->config, NULL });
-}
-
-static void clean_up(void) {
-        if (getpid() != parent)
-                return;
-        stop_node(&second, SIGKILL);
-        stop_node(&first, SIGKILL);
-        if (getenv("KEEP"))
-                printf("kept: %s\n", folder);
-        else
-                (void) !remove_tree(folder);
-}
-
-static bool port_is_free(uint16_t port) {
-        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct sockaddr_in a = { .sin_family = AF_INET,
-                                 .sin_port = htons(port),
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-
-        CHECK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) == 0);
-        return bind(fd, (struct sockaddr *) &a, sizeof(a)) == 0;
-}
-
-/* Two free ports in a row, below those that connections are made from. */
-static uint16_t find_ports(void) {
-        static unsigned at;
-
-        if (at == 0)
-                at = 20000 + (unsigned) getpid() * 8 % 12000;
-        for (unsigned tries = 0; tries < 4000; tries++) {
-                uint16_t port = (uint16_t) at;
-
-                at = at >= 32000 ? 20000 : at + 2;
-                if (port_is_free(port) && port_is_free((uint16_t) (port + 1)))
-                        return port;
-        }
-        CHECK(!"free ports");
-        return 0;
-}
-
-static void write_config(Node *n, const char *cluster, const char *state, bool client_certificates) {
-        _cleanup_free_ char *data = in_folder(n->name), *text = NULL;
-
-        text = format("name: %s\n"
-                      "data-dir: %s\n"
-                      "listen-client-urls: %s\n"
-                      "advertise-client-urls: %s\n"
-                      "listen-peer-urls: %s\n"
-                      "initial-advertise-peer-urls: %s\n"
-                      "initial-cluster: %s\n"
-                      "initial-cluster-state: %s\n"
-                      "initial-cluster-token: test\n"
-                      "quota-backend-bytes: %u\n"
-                      "client-transport-security: { cert-file: %s, key-file: %s%s%s%s }\n"
-                      "peer-transport-security: { cert-file: %s, key-file: %s, trusted-ca-file: %s, client-cert-auth: "
-                      "true }\n",
-                      n->name, data, n->endpoint, n->endpoint, n->peer_url, n->peer_url, cluster, state, 64 * MEBIBYTE,
-                      ca_file, key_file, client_certificates ? ", trusted-ca-file: " : "",
-                      client_certificates ? ca_file : "", client_certificates ? ", client-cert-auth: true" : "",
-                      ca_file, key_file, ca_file);
-        CHECK(write_file_durable(n->config, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1) == 0);
-}
-
-static void make_node(Node *n) {
-        _cleanup_free_ char *name = format("%s.yaml", n->name);
-
-        n->port = find_ports();
-        n->endpoint = format("https://127.0.0.1:%u", n->port);
-        n->peer_url = format("https://127.0.0.1:%u", n->port + 1U);
-        n->config = in_folder(name);
-}
-
-static void make_certificate(const char *certificate, const char *key) {
-        RUN("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-            "2", "-subj", "/O=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", (char *) key, "-out",
-            (char *) certificate);
-}
 
 static EtcdClient *client(const char *user, const char *password) {
         EtcdClient *c;
@@ -284,10 +144,10 @@ static void test_auth_on(EtcdClient *nobody, EtcdClient *root) {
                                                 *plain = client("plain", PASSWORD);
 
         printf("authentication on\n");
-        ETCDCTL("user", "add", "root:" PASSWORD);
-        ETCDCTL("user", "grant-role", "root", "root");
-        ETCDCTL("user", "add", "plain:" PASSWORD);
-        ETCDCTL("auth", "enable");
+        CONTROL("user", "add", "root:" PASSWORD);
+        CONTROL("user", "grant-role", "root", "root");
+        CONTROL("user", "add", "plain:" PASSWORD);
+        CONTROL("auth", "enable");
 
         CHECK_CALL(etcd_put_and_read(root, first.endpoint, "a", "c", PATIENCE, &why), 0); /* notices, and logs in */
         CHECK_CALL(etcd_put_and_read(nobody, first.endpoint, "a", "d", PATIENCE, &why), -EACCES);
@@ -499,7 +359,7 @@ static void check_snapshot_file(char *path, const EtcdSnapshot *s) {
         CHECK(digest_bytes(data, size - DIGEST_SIZE, hex) == 0 && streq(hex, s->sha256));
         hex_encode((uint8_t *) data + size - DIGEST_SIZE, DIGEST_SIZE, hex);
         CHECK(streq(hex, s->sha256));
-        RUN((char *) etcdctl_bin, "snapshot", "status", path);
+        ETCDCTL("snapshot", "status", path);
 }
 
 static void test_snapshot(EtcdClient *root) {
@@ -635,36 +495,18 @@ static void test_full_database(EtcdClient *root) {
         printf("  %s; status says: %s\n", alarms, s.errors);
 }
 
-static void set_up(void) {
-        _cleanup_free_ char *other_key = NULL;
-
-        CHECK(mkdtemp(folder));
-        parent = getpid();
-        atexit(clean_up);
-        log_file = in_folder("log");
-        ca_file = in_folder("ca.pem");
-        key_file = in_folder("key.pem");
-        other_ca_file = in_folder("other-ca.pem");
-        other_key = in_folder("other-key.pem");
-        make_certificate(ca_file, key_file);
-        make_certificate(other_ca_file, other_key);
-        make_node(&first);
-        make_node(&second);
-}
-
 int main(void) {
         _cleanup_(etcd_client_freep) EtcdClient *nobody = NULL, *root = NULL;
         _cleanup_free_ char *cluster = NULL;
 
-        etcd_bin = getenv("ETCD_BIN");
-        etcdctl_bin = getenv("ETCDCTL_BIN");
-        if (!etcd_bin || !etcdctl_bin || access(etcd_bin, X_OK) < 0 || access(etcdctl_bin, X_OK) < 0) {
+        setlinebuf(stdout);
+        if (!set_up()) {
                 printf("skipped: ETCD_BIN and ETCDCTL_BIN do not name etcd and etcdctl\n");
                 return EXIT_SKIP;
         }
 
-        setlinebuf(stdout);
-        set_up();
+        make_node(&first);
+        make_node(&second);
         nobody = client(NULL, NULL);
         root = client("root", PASSWORD);
         cluster = format("%s=%s", first.name, first.peer_url);

@@ -50,10 +50,10 @@ static void put_log(const char *text, size_t size) {
 
 static void test_round_trip(void **state) {
         _cleanup_json_ json_t *records = NULL;
-        size_t size;
-        _cleanup_free_ char *text = write_log(&size);
         bool torn = true;
+        size_t size;
 
+        free(write_log(&size));
         assert_int_equal(txn_log_read(dir, &records, &torn, NULL), 0);
         assert_false(torn);
         assert_int_equal(json_array_size(records), 3);

@@ -248,8 +248,6 @@ static void test_fails_everywhere(void **state) {
 static void test_undo_fails_once(void **state) {
         for (unsigned step = 0; step < COMMIT; step++)
                 for (int point = BEFORE_UNDO; point <= AFTER_UNDO; point++) {
-                        _cleanup_(txn_freep) Txn *t = NULL;
-
                         new_world();
                         w->fail_step = (int) step;
                         w->fail_point = point;

@@ -12,3 +12,9 @@
 #include <cmocka.h>
 
 #undef fail
+#undef fail_msg
+#define fail_msg(message, ...)                                                                                         \
+        do {                                                                                                           \
+                print_error("ERROR: " message "\n", ##__VA_ARGS__);                                                    \
+                _fail(__FILE__, __LINE__);                                                                             \
+        } while (false)

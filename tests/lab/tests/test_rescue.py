@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """dhetcd rescue: the quorum is lost for good, and the survivor goes on alone."""
 
+import time
 import unittest
 
 from support import COMMITTED, REJECTED, ROLLED_BACK, STUCK, LabCase, When, address
@@ -179,6 +180,7 @@ class Rescue(RescueCase):
             event = When(self.lab, step, phase, lambda: self.lab.cut_power("dh1"))
             self.dhetcd("rescue", YES)
             event.done()
+            time.sleep(3)  # the kernel takes the host's network away after its processes
             self.lab.boot("dh1", wait=False)
             self.wait("the rescue is settled", lambda: self.newest_job()["state"] not in ("queued", "running"), 300)
             self.assertEqual(self.newest_job()["state"], state)
