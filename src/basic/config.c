@@ -44,6 +44,8 @@ static const Key keys[] = {
         { "job", "WaitTimeoutSec", KEY_SECONDS, offsetof(Config, wait_timeout_usec), 1, SECONDS_MAX },
         { "job", "MoveDataAside", KEY_BOOLEAN, offsetof(Config, move_data_aside) },
         { "job", "RequireOdd", KEY_BOOLEAN, offsetof(Config, require_odd) },
+        { "settle", "BudgetSec", KEY_SECONDS, offsetof(Config, settle_budget_usec), 1, 86400 },
+        { "settle", "RetryBudgetSec", KEY_SECONDS, offsetof(Config, retry_budget_usec), 1, 86400 },
         { "job", "KeepJobs", KEY_UNSIGNED, offsetof(Config, keep_jobs), 1, 10000 },
         { "job", "KeepDays", KEY_UNSIGNED, offsetof(Config, keep_days), 1, 36500 },
 };
@@ -277,6 +279,8 @@ static int set_defaults(Config *c) {
         c->sync_timeout_usec = 1800 * USEC_PER_SEC;
         c->step_timeout_usec = 120 * USEC_PER_SEC;
         c->wait_timeout_usec = 86400 * USEC_PER_SEC;
+        c->settle_budget_usec = 300 * USEC_PER_SEC;
+        c->retry_budget_usec = 30 * USEC_PER_SEC;
         c->keep_jobs = 20;
         c->keep_days = 90;
         return 0;

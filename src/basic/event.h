@@ -48,7 +48,8 @@
         X(RESCUE_PLAN, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1f")                                                             \
         X(RESCUE_NEXT, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a20")                                                             \
         X(JOB_TAKEN_OVER, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a21")                                                          \
-        X(TXN_FOLLOWED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a22")
+        X(TXN_FOLLOWED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a22")                                                            \
+        X(HOST_REPAIRED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a23")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,

@@ -96,27 +96,43 @@ int verb_watch(int argc, char **argv) {
         return follow_job(running[0], 0, FOLLOW_WATCH);
 }
 
-/* At boot. The daemon begins with what a power cut left as soon as it is asked for anything; here its end is waited
- * for. What was stuck before stays as it is: only a person knows whether its cause is mended. */
-static int settle_all(void) {
-        _cleanup_strv_ char **open = NULL, **stuck = NULL;
-        int k, worst = EXIT_DONE;
+/* What is open, and what is stuck: the daemon takes it up again. */
+static int ask_to_settle_all(char ***ret) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        const char *id;
+        int k, r;
 
-        k = find_jobs("running", &open);
+        k = client_open(&bus);
         if (k == EXIT_DONE)
-                k = find_jobs("stuck", &stuck);
+                k = client_new_call(bus, "SettleAll", &call);
+        if (k == EXIT_DONE)
+                k = client_call(bus, call, &reply);
         if (k != EXIT_DONE)
                 return k;
-        STRV_FOREACH (job, stuck)
-                fprintf(stderr, "Job %s is stuck; see \"dhetcd show %s\", then run \"dhetcd settle %s\".\n", *job, *job,
-                        *job);
-        STRV_FOREACH (job, open) {
-                k = follow_job(*job, now_real(), FOLLOW_WATCH);
-                /* A job that was put back is settled: nothing is left open. */
-                if (k != EXIT_ROLLED_BACK && k > worst)
-                        worst = k;
-        }
-        return worst;
+
+        r = sd_bus_message_enter_container(reply, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_read_basic(reply, 's', &id)) > 0)
+                r = strv_append(ret, id);
+        return r < 0 ? client_fail(r) : EXIT_DONE;
+}
+
+/* At boot, and by the timer. The daemon begins with what a power cut left as soon as it is asked for anything; here its
+ * end is waited for. */
+static int settle_all(void) {
+        _cleanup_strv_ char **open = NULL;
+        uint64_t since = now_real();
+        bool stuck = false;
+        int k;
+
+        password_agent_open();
+        k = ask_to_settle_all(&open);
+        if (k != EXIT_DONE)
+                return k;
+        /* A job that was put back, or refused, is settled: nothing is left open. */
+        STRV_FOREACH (job, open)
+                stuck = follow_job(*job, since, FOLLOW_WATCH) == EXIT_STUCK || stuck;
+        return stuck ? EXIT_STUCK : EXIT_DONE;
 }
 
 int verb_settle(int argc, char **argv) {

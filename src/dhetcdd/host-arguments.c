@@ -7,13 +7,6 @@
 #define STEP_SIZE_MAX 32U
 #define NAME_SIZE 32U
 
-bool txn_is_valid(const char *s) {
-        if (strspn(s, "0123456789abcdef") != JOB_SIZE - 1 || s[JOB_SIZE - 1] != '-')
-                return false;
-        s += JOB_SIZE;
-        return s[0] >= '1' && s[0] <= '9' && (s[1] == '\0' || (s[1] >= '0' && s[1] <= '9' && s[2] == '\0'));
-}
-
 bool step_is_valid(const char *s) {
         size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz-");
 

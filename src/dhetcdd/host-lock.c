@@ -125,7 +125,9 @@ int begin_unlock(HostOperation *op) {
                 op->error_name = NULL;
                 r = 0;
         }
-        if (r > 0)
+        if (r > 0) {
                 r = host_lock_remove(op);
+                host_prune(op->host);
+        }
         return r < 0 ? r : host_operation_answer(op, json_array());
 }

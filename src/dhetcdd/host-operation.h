@@ -18,6 +18,7 @@
 #include "bus/polkit.h"
 #include "bus/unit-job.h"
 #include "bus/unit-state.h"
+#include "host-history.h"
 #include "host-record.h"
 #include "host.h"
 
@@ -137,7 +138,6 @@ static inline const char *host_operation_string(const HostOperation *op, const c
 char *host_transaction_dir(const char *txn);                 /* host/TXN */
 char *host_snapshot_name(const char *txn, const char *step); /* TXN.STEP */
 int host_forget_record(Host *h, const char *txn);            /* closes it */
-bool txn_is_valid(const char *txn);
 bool step_is_valid(const char *step);
 
 /* host-address.c: this host as the others call it: its peer address, else its first address, else its name. Never NULL.
@@ -169,9 +169,20 @@ int begin_close(HostOperation *op) _must_check_;
 
 /* host-snapshot.c */
 int begin_snapshot(HostOperation *op) _must_check_;
-int begin_restore(HostOperation *op) _must_check_;
 int begin_compare(HostOperation *op) _must_check_;
 int begin_forget(HostOperation *op) _must_check_;
+extern char *const *const host_unit_roots; /* the unit's part of what a snapshot holds */
+
+/* host-restore.c */
+int begin_restore(HostOperation *op) _must_check_;
+
+/* Makes the files what they were before the step. 1: something was changed; 0: nothing, or there is no snapshot.
+ * *ret_units (may be NULL): what systemd reads may have been changed. The event is written here. */
+int host_restore_files(const char *txn, const char *step, bool *ret_units, char **reterr) _must_check_;
+
+/* Whether a step before this one was restored already. An undo that waits for another host begins with the newest step
+ * each time, and would bring back what that step had found here. */
+bool host_is_further_back(const HostRecord *record, const char *txn, const char *step);
 
 /* host-files.c */
 int check_edit_config(HostOperation *op) _must_check_;

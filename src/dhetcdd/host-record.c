@@ -113,6 +113,88 @@ bool host_record_is_restored(const HostRecord *r, const char *step) {
         return false;
 }
 
+bool host_record_is_open(const HostRecord *r, const char *step, const char *operation) {
+        const json_t *record;
+        bool open = false;
+        size_t i;
+
+        json_array_foreach (txn_log_records(r->log), i, record)
+                if (streq(json_get_string(record, "step"), step) &&
+                    streq(json_get_string(record, "operation"), operation))
+                        open = is_type(record, "intent");
+        return open;
+}
+
+int host_record_restored(const HostRecord *r, char ***ret) {
+        _cleanup_strv_ char **steps = NULL;
+        const json_t *record;
+        size_t i;
+
+        json_array_foreach (txn_log_records(r->log), i, record) {
+                const char *step = json_get_string(record, "step");
+                int k;
+
+                if (!step || !is_type(record, "done") || !streq(json_get_string(record, "operation"), RESTORE) ||
+                    strv_contains(steps, step))
+                        continue;
+                k = strv_append(&steps, step);
+                if (k < 0)
+                        return k;
+        }
+        *ret = TAKE_PTR(steps);
+        return 0;
+}
+
+/* Of a script: success and status 0. */
+static bool ended_well(const json_t *record) {
+        const json_t *answer = json_object_get(record, "answer");
+
+        return is_type(record, "done") && (streq(json_get_string(record, "operation"), RESTORE) ||
+                                           (streq(json_string_value(json_array_get(answer, 0)), "success") &&
+                                            json_integer_value(json_array_get(answer, 1)) == 0));
+}
+
+/* Whether what this intent began may have been cut short; a later intent of the same speaks for itself. */
+static bool leaves_half(const json_t *records, size_t at) {
+        const json_t *begun = json_array_get(records, at);
+        HostKey key = { json_get_string(begun, "step"), json_get_string(begun, "operation"),
+                        json_get_string(begun, "verb"), NULL };
+
+        for (size_t i = at + 1; i < json_array_size(records); i++) {
+                const json_t *later = json_array_get(records, i);
+
+                if (!streq(json_get_string(later, "step"), key.step))
+                        continue;
+                if (streq(json_get_string(later, "operation"), RESTORE) && is_type(later, "done"))
+                        return false;
+                if (is_same(later, &key) && (is_type(later, "intent") || ended_well(later)))
+                        return false;
+        }
+        return true;
+}
+
+int host_record_half_written(const HostRecord *r, char ***ret) {
+        const json_t *records = txn_log_records(r->log), *record;
+        _cleanup_strv_ char **steps = NULL;
+        size_t i;
+
+        json_array_foreach (records, i, record) {
+                const char *operation = json_get_string(record, "operation"), *step = json_get_string(record, "step");
+                int k;
+
+                if (!step || !is_type(record, "intent") ||
+                    !(streq(operation, "RunScript") || streq(operation, RESTORE)))
+                        continue;
+                if (strv_contains(steps, step) || !leaves_half(records, i))
+                        continue;
+                k = strv_append(&steps, step);
+                if (k < 0)
+                        return k;
+        }
+        *ret = TAKE_PTR(steps);
+        return 0;
+}
+
 int host_record_each_open(const HostRecord *r, const char *operation,
                           int (*callback)(void *userdata, const char *step, const char *verb), void *userdata) {
         const json_t *records = txn_log_records(r->log), *record, *later;

@@ -45,6 +45,18 @@ const json_t *host_record_recall(const HostRecord *r, const char *step, const ch
 /* Whether the step was asked to be restored: it must not be done any more. */
 bool host_record_is_restored(const HostRecord *r, const char *step);
 
+/* The steps whose restore was done. A string vector, NULL where there are none. */
+int host_record_restored(const HostRecord *r, char ***ret) _must_check_;
+
+/* Whether the newest operation of that name in the step has an intent and neither done nor failed, whatever its
+ * arguments were. */
+bool host_record_is_open(const HostRecord *r, const char *step, const char *operation);
+
+/* The steps whose files may be half-written: a vendor script was begun and is not known to have ended well, or a restore
+ * was begun and not done; and no restore of the step was done since. A string vector, NULL where there are none. What
+ * else changes files replaces each of them at once. */
+int host_record_half_written(const HostRecord *r, char ***ret) _must_check_;
+
 /* Calls back for every operation of that name that has an intent and neither done nor failed. Stops at a negative
  * errno. */
 int host_record_each_open(const HostRecord *r, const char *operation,

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Snapshot, Restore, Compare, Forget. A snapshot is of files; the state of the unit and of the data directory go with
+/* Snapshot, Compare, Forget; Restore is in host-restore.c. A snapshot is of files; the state of the unit and of the data directory go with
  * it as its note: Compare tells what is different, and putting those back is other methods' work. */
 
 #include "basic/fs.h"
+#include "host-history.h"
 #include "host-operation.h"
 #include "host/config-yaml.h"
 #include "host/data-directory.h"
 #include "txn/snapshot.h"
 
 #define UNIT_DIR "/etc/systemd/system/"
-#define RELOAD_TIMEOUT (120 * USEC_PER_SEC)
 
 static char *roots[] = {
         (char *) DH_ETCD_DIR,
@@ -20,7 +20,7 @@ static char *roots[] = {
         (char *) UNIT_DIR "multi-user.target.wants/" DH_ETCD_UNIT,
         NULL,
 };
-static char **const unit_roots = roots + 2;
+char *const *const host_unit_roots = roots + 2;
 
 /* ---- the note ---- */
 
@@ -122,114 +122,17 @@ int begin_compare(HostOperation *op) {
         return host_operation_query(op, DH_ETCD_UNIT, compare_with_unit);
 }
 
-/* ---- restoring ---- */
-
-static int restore_answer(HostOperation *op) {
-        return host_operation_answer(op, json_pack("[b]", (int) op->changed));
-}
-
-static int restore_after_reload(HostOperation *op) {
-        if (op->job_error < 0)
-                return fail(&op->why, op->job_error,
-                            "the files are restored, but systemd did not read its unit files again: %s",
-                            error_text(op->job_why, op->job_error));
-        return restore_answer(op);
-}
-
-static int reload(HostOperation *op) {
-        UnitJob *j;
-        int r;
-
-        r = host_operation_job(op, restore_after_reload, &j);
-        if (r >= 0)
-                r = unit_job_reload(j, RELOAD_TIMEOUT);
-        return r < 0 ? fail(&op->why, r, "systemd cannot be asked to reload: %s", strerror(-r)) : 0;
-}
-
-static int restore_now(HostOperation *op) {
-        _cleanup_free_ char *name = host_snapshot_name(op->txn, op->step);
-        char digest[DIGEST_HEX_SIZE], before[DIGEST_HEX_SIZE], after[DIGEST_HEX_SIZE];
-        bool known;
-        int r;
-
-        if (!name)
-                return -ENOMEM;
-        r = snapshot_describe(DHETCD_SNAPSHOT_STORE, name, digest, NULL, &op->why);
-        if (r == -ENOENT)
-                return restore_answer(op);
-        if (r < 0)
-                return r;
-
-        known = snapshot_digest_now(unit_roots, before, NULL) >= 0;
-        r = snapshot_restore(DHETCD_SNAPSHOT_STORE, name, &op->why);
-        if (r < 0)
-                return r;
-        if (r > 0) {
-                op->changed = true;
-                host_operation_event(op, EVENT_HOST_RESTORED, LOG_NOTICE, NULL, digest,
-                                     "Files are as before \"%s\" again", op->step);
-        }
-        /* One that was cut short may have restored the files and not reloaded. */
-        if (!op->was_open && known && snapshot_digest_now(unit_roots, after, NULL) >= 0 && streq(before, after))
-                return restore_answer(op);
-        return reload(op);
-}
-
-/* A script that is still at work would change the files again. */
-int begin_restore(HostOperation *op) {
-        int r = host_operation_intent(op, NULL);
-
-        return r < 0 ? r : host_scripts_stop(op, restore_now);
-}
-
 /* ---- forgetting ---- */
 
-static int forget_snapshots(HostOperation *op) {
-        _cleanup_(closedirp) DIR *d = opendir(DHETCD_SNAPSHOT_STORE "/snapshots");
-        size_t length = strlen(op->txn);
-        _cleanup_strv_ char **names = NULL;
-        struct dirent *e;
-        int r = 0;
-
-        while (d && (e = readdir(d)) != NULL) {
-                size_t n = strlen(e->d_name);
-
-                if (strncmp(e->d_name, op->txn, length) != 0 || e->d_name[length] != '.' || n < length + 7 ||
-                    !streq(e->d_name + n - 5, ".json"))
-                        continue;
-                e->d_name[n - 5] = '\0';
-                r = strv_append(&names, e->d_name);
-                if (r < 0)
-                        return r;
-        }
-        STRV_FOREACH (name, names) {
-                r = snapshot_remove(DHETCD_SNAPSHOT_STORE, *name, &op->why);
-                if (r < 0 && r != -ENOENT)
-                        return r;
-        }
-        return names ? snapshot_prune(DHETCD_SNAPSHOT_STORE, &op->why) : 0;
-}
-
-static int forget_now(HostOperation *op) {
-        _cleanup_free_ char *dir = host_transaction_dir(op->txn);
+int begin_forget(HostOperation *op) {
         int r;
-
-        if (!dir)
-                return -ENOMEM;
-        r = forget_snapshots(op);
-        if (r < 0)
-                return r;
 
         for (HostOperation *i = op->host->operations; i; i = i->next)
                 if (i != op && i->record && streq(i->txn, op->txn))
                         return fail(&op->why, -EBUSY, "%s is still under way for %s", i->method->name, op->txn);
         (void) host_forget_record(op->host, op->txn);
-        r = remove_tree(dir);
-        if (r < 0)
-                return fail(&op->why, r, "%s cannot be removed: %s", dir, strerror(-r));
-        return host_operation_answer(op, json_array());
-}
-
-int begin_forget(HostOperation *op) {
-        return forget_now(op);
+        r = host_history_forget(&host_history, op->txn, &op->why);
+        if (r >= 0)
+                r = host_history_collect(&host_history, &op->why);
+        return r < 0 ? r : host_operation_answer(op, json_array());
 }

@@ -16,5 +16,12 @@ int host_new(sd_event *event, sd_bus *bus, Host **ret) _must_check_;
 Host *host_free(Host *h);
 DEFINE_CLEANUP(Host *, host_free)
 
+/* Before the first start of dh-etcd after a crash: files that a step left half-written are put back, so that etcd never
+ * starts on them. Needs no bus. The number of transactions repaired. */
+int host_repair(char **reterr) _must_check_;
+
+/* Forgets what old transactions left on this host. */
+void host_prune(Host *h);
+
 /* Nothing is being done and nobody waits for an answer. */
 bool host_is_idle(const Host *h);

@@ -40,6 +40,7 @@ Job *job_free(Job *j) {
         free(j->text);
         free(j->taken_over_from);
         free(j->why_revert);
+        free(j->stuck_text);
         free(j);
         return NULL;
 }
@@ -158,6 +159,21 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) {
         return 0;
 }
 
+/* There before the job is, and gone after it has ended. */
+static int mark_open(const Job *j, const char *dir, bool open) {
+        _cleanup_free_ char *path = format("%s/open", dir);
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        if (open != (job_state_is_open(j->state) || j->state == JOB_STUCK))
+                return 0;
+        if (!open)
+                return unlink_durable(path);
+        r = path_exists(path);
+        return r != 0 ? r : write_file_durable(path, "", 0, 0600, (uid_t) -1, (gid_t) -1);
+}
+
 int job_save(const Job *j, const char *jobs_dir, char **reterr) {
         _cleanup_free_ char *dir = format("%s/%s", jobs_dir, j->id), *path = format("%s/%s/job.json", jobs_dir, j->id);
         _cleanup_json_ json_t *v = job_to_json(j);
@@ -169,7 +185,11 @@ int job_save(const Job *j, const char *jobs_dir, char **reterr) {
         r = mkdir_durable(dir, 0700);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be made: %s", dir, strerror(-r));
-        r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        r = mark_open(j, dir, true);
+        if (r >= 0)
+                r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        if (r >= 0)
+                r = mark_open(j, dir, false);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be written: %s", path, strerror(-r));
         return 0;

@@ -9,6 +9,8 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "basic/error.h"
+#include "basic/event.h"
 #include "basic/string-util.h"
 #include "bus/names.h"
 #include "host.h"
@@ -95,6 +97,7 @@ static int on_idle_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         if (!is_idle(d))
                 return arm_idle_timer(d);
         (void) sd_notify(0, "STATUS=Nothing to do, leaving");
+        host_prune(d->host);
         r = sd_bus_release_name_async(d->bus, &d->slot_release, DHETCD_SERVICE, on_released, d);
         return r < 0 ? sd_event_exit(d->event, r) : 0;
 }
@@ -170,18 +173,36 @@ static int daemon_start(Daemon *d) {
         return r < 0 ? r : arm_idle_timer(d);
 }
 
+/* dhetcd-repair.service: done before dh-etcd starts, whatever comes of it. */
+static int repair(void) {
+        _cleanup_free_ char *why = NULL;
+        int r;
+
+        umask(0077);
+        r = host_repair(&why);
+        if (r < 0)
+                log_event(
+                        EVENT_WARNING, LOG_ERR, &(EventContext){ .error = r },
+                        "Not all that a crash left half-written could be put back: %s. \"dhetcd settle\" on the job's "
+                        "host does it",
+                        error_text(why, r));
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv) {
         _cleanup_(daemon_done) Daemon d = {};
         int r;
 
+        if (argc == 2 && streq(argv[1], "--repair"))
+                return repair();
         if (argc > 1) {
                 bool help = streq(argv[1], "--help") || streq(argv[1], "-h");
 
                 if (streq(argv[1], "--version"))
                         printf("dhetcdd %s\n", DHETCD_VERSION);
                 else
-                        fprintf(help ? stdout : stderr,
-                                "dhetcdd takes no arguments: the system bus starts it. See dhetcdd.service(8).\n");
+                        fprintf(help ? stdout : stderr, "dhetcdd takes no arguments but --repair: the system bus "
+                                                        "starts it. See dhetcdd.service(8).\n");
                 return help || streq(argv[1], "--version") ? EXIT_SUCCESS : EXIT_FAILURE;
         }
 

@@ -223,6 +223,34 @@ static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_err
         return sd_bus_reply_method_return(message, NULL);
 }
 
+/* For dhetcd-recover.service: what is stuck is tried again for a short while, unless another job, a rescue perhaps, is at
+ * work. What is open goes on by itself. The answer is all that is worth waiting for. */
+static int method_settle_all(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        bool busy;
+        int r;
+
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ NULL }, method_settle_all, m,
+                         error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        busy = manager_running_job(m) || job_queue_open(&m->queue) > 0;
+        for (size_t i = 0; i < m->queue.n; i++)
+                if (!busy && m->queue.jobs[i]->state == JOB_STUCK)
+                        manager_retry_job(m, m->queue.jobs[i]);
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (size_t i = 0; r >= 0 && i < m->queue.n; i++)
+                if (m->queue.jobs[i]->state == JOB_RUNNING)
+                        r = sd_bus_message_append_basic(reply, 's', m->queue.jobs[i]->id);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 static int append_job(sd_bus_message *reply, const Manager *m, const Job *j) {
         int r;
 
@@ -309,6 +337,7 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("RollbackJob", "sb", ARG(job) ARG(force), "", , method_rollback_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),
         METHOD("TakeOver", "s", ARG(job), "", , manager_method_take_over),
+        METHOD("SettleAll", "", , "as", ARG(jobs), method_settle_all),
         METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),
         METHOD("GetJob", "s", ARG(job), "s", ARG(json), method_get_job),
         SD_BUS_SIGNAL("JobChanged", "sss", 0),

@@ -43,6 +43,7 @@ void manager_end_job(Manager *m, Job *j, JobState state, const char *text);
 int manager_add_job(Manager *m, Job *j, char **reterr); /* takes the job over on success */
 void manager_cancel_job(Manager *m, Job *j);
 void manager_settle_job(Manager *m, Job *j);                 /* a stuck one */
+void manager_retry_job(Manager *m, Job *j);                  /* … for a short while only, as the timer does */
 int manager_revert_job(Manager *m, Job *j, const char *why); /* a committed one, or what is committed of it */
 Job *manager_running_job(const Manager *m);                  /* NULL where none */
 void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason);
@@ -91,6 +92,8 @@ TxnRun *txn_run_free(TxnRun *t);
 /* manager-unit.c */
 char *txn_unit_name(const Job *j, size_t n);
 /* StartTransientUnit for transaction n, without the optional properties named in `without`. */
-int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char *const *without, sd_bus_message **ret);
+/* `verb` is of dhetcd-worker; `budget` (with "retry") in seconds, or NULL. */
+int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, const char *budget, char *const *without,
+                     sd_bus_message **ret);
 /* What systemd's refusal says must be left out: 1 and one more name in *without, 0 when it is another error. */
 int txn_unit_learn(const char *why, char ***without);

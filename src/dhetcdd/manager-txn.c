@@ -23,7 +23,8 @@ struct TxnRun {
         Job *job;         /* weak */
         size_t n;
         char *unit;
-        const char *verb; /* of the unit started last: "run" or "settle"; NULL: found running */
+        const char *verb; /* of the unit started last: "run", "settle" or "retry"; NULL: found running */
+        char *budget;     /* of a retry, in seconds; NULL: the configuration's */
         char **without;   /* properties this systemd does not know */
         char *error;      /* why the unit could not be started */
         bool alive;       /* the unit was seen or started: its absence now means that it has ended */
@@ -48,6 +49,7 @@ TxnRun *txn_run_free(TxnRun *t) {
         sd_event_source_unref(t->timer);
         strv_free(t->without);
         free(t->error);
+        free(t->budget);
         free(t->unit);
         free(t);
         return NULL;
@@ -101,6 +103,17 @@ static void begin(TxnRun *t, const char *verb) {
         start(t);
 }
 
+/* What is stuck is taken up again. The timer does so for a short while only, since it comes again. */
+static void begin_retry(TxnRun *t) {
+        _cleanup_(config_freep) Config *config = NULL;
+
+        free(t->budget);
+        t->budget = NULL;
+        if (t->job->retry && config_load(NULL, &config, NULL, NULL) >= 0)
+                t->budget = format("%llu", (unsigned long long) (config->retry_budget_usec / USEC_PER_SEC));
+        begin(t, "retry");
+}
+
 /* There is no unit (any more): the log says what to do. */
 static void decide(TxnRun *t) {
         _cleanup_free_ char *reason = NULL, *error = NULL;
@@ -130,7 +143,7 @@ static void decide(TxnRun *t) {
         case TXN_STUCK:
                 if (j->settle) {
                         j->settle = false;
-                        return begin(t, "settle");
+                        return begin_retry(t);
                 }
                 break;
         default:
@@ -226,7 +239,8 @@ static void start(TxnRun *t) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = txn_unit_message(t->manager->bus, t->job, t->n, t->verb, t->without, &message);
+        r = txn_unit_message(t->manager->bus, t->job, t->n, t->verb, streq(t->verb, "retry") ? t->budget : NULL,
+                             t->without, &message);
         if (r >= 0)
                 r = unit_job_new(t->manager->bus, on_started, t, &t->starter);
         if (r >= 0)
@@ -282,7 +296,7 @@ void txn_run_cancel(TxnRun *t) {
                 return;
         if (!t->alive && !t->starter)
                 return; /* decide() heeds it */
-        if (streq(t->verb, "settle") || t->job->revert)
+        if (streq(t->verb, "settle") || streq(t->verb, "retry") || t->job->revert)
                 return;
         (void) sd_bus_call_method_async(t->manager->bus, NULL, SYSTEMD_SERVICE, SYSTEMD_PATH, SYSTEMD_MANAGER,
                                         "StopUnit", NULL, NULL, "ss", t->unit, "replace");

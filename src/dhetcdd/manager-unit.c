@@ -60,11 +60,14 @@ static void add_log_fields(Properties *p, const char *job, const char *txn) {
 }
 
 /* How it runs and ends. */
-static void add_service(Properties *p, const char *verb, const char *txn) {
+static void add_service(Properties *p, const char *verb, const char *txn, const char *budget) {
         static const char worker[] = DHETCD_LIBEXEC_DIR "/dhetcd-worker";
 
         add(p, "Type", "s", "exec");
-        add(p, "ExecStart", "a(sasb)", 1, worker, 3, worker, verb, txn, 0);
+        if (budget)
+                add(p, "ExecStart", "a(sasb)", 1, worker, 4, worker, verb, txn, budget, 0);
+        else
+                add(p, "ExecStart", "a(sasb)", 1, worker, 3, worker, verb, txn, 0);
         /* PID 1 itself puts things right when the worker dies of anything, SIGKILL included. */
         add(p, "ExecStopPost", "a(sasb)", 1, worker, 3, worker, "settle", txn, 0);
         add(p, "NotifyAccess", "s", "main");
@@ -120,7 +123,7 @@ char *txn_unit_name(const Job *j, size_t n) {
         return format("dhetcd-txn-%s-%zu.service", j->id, n);
 }
 
-int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char *const *without,
+int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, const char *budget, char *const *without,
                      sd_bus_message **ret) {
         _cleanup_free_ char *name = txn_unit_name(j, n), *txn = job_txn_id(j, n), *runtime = NULL, *title = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
@@ -142,7 +145,7 @@ int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, char
         p.message = message;
         add(&p, "Description", "s", title);
         add(&p, "Documentation", "as", 1, "man:dhetcd(1)");
-        add_service(&p, verb, txn);
+        add_service(&p, verb, txn, budget);
         add_log_fields(&p, j->id, txn);
         add_sandbox(&p, runtime);
         RET_GATHER(p.error, unit_job_transient_close(message));

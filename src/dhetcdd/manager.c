@@ -10,6 +10,11 @@
 #include "bus/names.h"
 #include "manager-internal.h"
 
+/* With the job. */
+#define STUCK_NEXT                                                                                                     \
+        "It is tried again every 5 minutes by dhetcd-recover.timer; when the cause is mended, \"dhetcd settle %s\" "   \
+        "does it now"
+
 static void dispatch(Manager *m);
 
 /* Every change of a job goes through here: to disk first, then to whoever watches. A disk that takes no more is
@@ -48,11 +53,23 @@ static const struct {
         [JOB_RESCUED] = { EVENT_JOB_RESCUED, LOG_NOTICE, "was ended by a rescue" },
 };
 
+/* A host that was not booted since dhetcd was installed has not started it yet. */
+static void start_timer(Manager *m) {
+        (void) sd_bus_call_method_async(m->bus, NULL, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                                        "org.freedesktop.systemd1.Manager", "StartUnit", NULL, NULL, "ss",
+                                        "dhetcd-recover.timer", "replace");
+}
+
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text) {
+        /* A timer that tried in vain does not cry each time. */
+        bool again = state == JOB_STUCK && streq(text, j->stuck_text);
+
+        if (state == JOB_STUCK)
+                start_timer(m);
         j->ended_usec = now_real();
         /* In the journal before the signal: who follows both has the last line when told of the end. */
-        log_event(endings[state].kind, endings[state].priority, &(EventContext){ .job = j->id }, "Job %s %s: %s", j->id,
-                  endings[state].words, text);
+        log_event(endings[state].kind, again ? LOG_INFO : endings[state].priority, &(EventContext){ .job = j->id },
+                  "Job %s %s: %s", j->id, endings[state].words, text);
         (void) manager_set_job(m, j, state, text);
         manager_kick(m);
 }
@@ -101,12 +118,23 @@ void manager_cancel_job(Manager *m, Job *j) {
                 txn_run_cancel(m->run);
 }
 
-void manager_settle_job(Manager *m, Job *j) {
+static void take_up(Manager *m, Job *j, bool retry) {
+        free(j->stuck_text);
+        j->stuck_text = strdup(j->text);
+        j->retry = retry;
         j->settle = true;
         j->attempts = 0;
         j->ended_usec = 0;
         (void) manager_set_job(m, j, JOB_RUNNING, "settling");
         manager_kick(m);
+}
+
+void manager_settle_job(Manager *m, Job *j) {
+        take_up(m, j, /* retry= */ false);
+}
+
+void manager_retry_job(Manager *m, Job *j) {
+        take_up(m, j, /* retry= */ true);
 }
 
 /* While a job is settled after it was stuck, there may be two in state "running"; this is the one that moves. */
@@ -230,11 +258,10 @@ void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char 
                               reason ?: "see \"journalctl -u dhetcdd\"");
                 return end_without(m, j, n, JOB_REJECTED, text ?: "nothing was changed");
         case TXN_STUCK:
-                text = format("%s; when the cause is mended, run \"dhetcd settle %s\"", reason ?: "stuck", j->id);
+                text = format("%s. " STUCK_NEXT, reason ?: "stuck", j->id);
                 return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
         default: /* still open, and settling it ended too */
-                text = format("it could not be settled (%s); run \"dhetcd settle %s\"", reason ?: "the worker ended",
-                              j->id);
+                text = format("it could not be settled (%s). " STUCK_NEXT, reason ?: "the worker ended", j->id);
                 return end_short(m, j, n, JOB_STUCK, text ?: "stuck");
         }
 }

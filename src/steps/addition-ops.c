@@ -8,6 +8,10 @@
 #include "quorum.h"
 #include "basic/error.h"
 
+#define STUCK_NEXT                                                                                                     \
+        "It is tried again every 5 minutes by dhetcd-recover.timer; when the cause is mended, \"dhetcd settle %s\" "   \
+        "does it now"
+
 static int snapshot_hosts(void *world, const Step *step, json_t *digests, char **reterr) {
         Addition *a = world;
 
@@ -86,8 +90,8 @@ static void report_step(Addition *a, const TxnReport *report) {
                 what = phases[report->phase].phase;
         }
 
-        log_event(phases[report->phase].event, phases[report->phase].priority, &context, "[%u/%u] %s: %s%s",
-                  report->index, report->count, s->name, what, why ?: "");
+        log_event(phases[report->phase].event, report->again ? LOG_DEBUG : phases[report->phase].priority, &context,
+                  "[%u/%u] %s: %s%s", report->index, report->count, s->name, what, why ?: "");
         (void) sd_notifyf(0, "STATUS=Step %u/%u, %s: %s%s", report->index, report->count, s->name, what, why ?: "");
 }
 
@@ -114,10 +118,8 @@ static void report_end(Addition *a, const TxnReport *report) {
                         node, words->added, why);
                 break;
         default:
-                log_event(EVENT_TXN_STUCK, LOG_CRIT, &context,
-                          "The %s of node %s is stuck, and nothing more is touched: %s. When the cause is mended, run "
-                          "\"dhetcd settle %s\"",
-                          words->addition, node, why, a->job);
+                log_event(EVENT_TXN_STUCK, report->again ? LOG_INFO : LOG_CRIT, &context,
+                          "The %s of node %s is stuck: %s. " STUCK_NEXT, words->addition, node, why, a->job);
         }
         (void) sd_notifyf(0, "STATUS=Ended: %s%s%s", txn_state_to_string(report->state), report->why ? ": " : "",
                           report->why ?: "");

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "basic/error.h"
 #include "basic/fs.h"
@@ -295,6 +296,20 @@ int snapshot_compare(const char *store, const char *name, char ***ret_difference
         if (r >= 0)
                 *ret_differences = TAKE_PTR(differences);
         return r;
+}
+
+int snapshot_time(const char *store, const char *name, uint64_t *ret) {
+        _cleanup_free_ char *path = NULL;
+        struct stat st;
+        int r;
+
+        r = manifest_path(store, name, &path, NULL);
+        if (r < 0)
+                return r;
+        if (lstat(path, &st) < 0)
+                return -errno;
+        *ret = (uint64_t) st.st_mtim.tv_sec * USEC_PER_SEC + (uint64_t) st.st_mtim.tv_nsec / 1000;
+        return 0;
 }
 
 int snapshot_remove(const char *store, const char *name, char **reterr) {

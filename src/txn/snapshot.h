@@ -14,6 +14,7 @@
  * All functions return a negative errno and set *reterr on failure, and never log. */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "basic/digest.h"
 
@@ -36,6 +37,9 @@ int snapshot_digest_now(char *const *roots, char ret_digest[static DIGEST_HEX_SI
 /* The digest and the note (caller frees; may be NULL for "not wanted") of a snapshot. -ENOENT where there is none. */
 int snapshot_describe(const char *store, const char *name, char ret_digest[static DIGEST_HEX_SIZE], char **ret_note,
                       char **reterr) _must_check_;
+
+/* When it was taken, CLOCK_REALTIME in microseconds. -ENOENT where there is none. */
+int snapshot_time(const char *store, const char *name, uint64_t *ret) _must_check_;
 
 /* Makes every root what it was: builds beside it, fsyncs, exchanges (renameat2 RENAME_EXCHANGE), fsyncs the parent,
  * removes the old one. A root that already is as it was is not touched. Contents are verified against their SHA-256

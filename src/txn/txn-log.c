@@ -318,18 +318,68 @@ TxnState txn_state_of(const json_t *records) {
         return state;
 }
 
-const char *txn_reason_of(const json_t *records) {
+/* The newest "failed" or "end" that says why. */
+static const json_t *newest_reason(const json_t *records) {
         for (size_t i = json_array_size(records); i > 0; i--) {
                 json_t *record = json_array_get(records, i - 1);
                 const char *type = json_get_string(record, "type");
-                const char *why = json_get_string(record, "why");
 
-                if (why && (streq(type, "failed") || streq(type, "end") || streq(type, "revert") ||
-                            streq(type, "revert-refused")))
-                        return why;
+                if (json_get_string(record, "why") && (streq(type, "failed") || streq(type, "end") ||
+                                                       streq(type, "revert") || streq(type, "revert-refused")))
+                        return record;
         }
 
         return NULL;
+}
+
+const char *txn_reason_of(const json_t *records) {
+        return json_get_string(newest_reason(records), "why");
+}
+
+static bool is_end(const json_t *record) {
+        return streq(json_get_string(record, "type"), "end");
+}
+
+const char *txn_last_words_of(const json_t *records) {
+        for (size_t i = json_array_size(records); i > 0; i--) {
+                const json_t *record = json_array_get(records, i - 1);
+
+                if (is_end(record) && json_get_string(record, "why"))
+                        return json_get_string(record, "why");
+        }
+        return NULL;
+}
+
+bool txn_is_recorded(const json_t *records, const char *type, const char *step, const char *why) {
+        json_t *record;
+        size_t i;
+
+        json_array_foreach (records, i, record)
+                if (streq(json_get_string(record, "type"), type) && streq(json_get_string(record, "step"), step) &&
+                    (!why || streq(json_get_string(record, "why"), why)))
+                        return true;
+        return false;
+}
+
+bool txn_was_stuck(const json_t *records, const char *why, const char *advice) {
+        json_t *record;
+        size_t i;
+
+        json_array_foreach (records, i, record)
+                if (is_end(record) && streq(json_get_string(record, "why"), why) &&
+                    streq(json_get_string(record, "advice"), advice))
+                        return true;
+        return false;
+}
+
+bool txn_is_at_end(const json_t *records) {
+        return is_end(json_array_get(records, json_array_size(records) - 1));
+}
+
+const char *txn_cause_of(const json_t *records) {
+        const json_t *newest = newest_reason(records);
+
+        return json_get_string(newest, "cause") ?: json_get_string(newest, "why");
 }
 
 const char *txn_advice_of(const json_t *records) {

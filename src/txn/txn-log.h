@@ -50,5 +50,16 @@ const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled
 TxnState txn_state_of(const json_t *records);
 /* The sentence of the newest "failed", "revert", "revert-refused" or "end" record; borrowed, NULL where none. */
 const char *txn_reason_of(const json_t *records);
+/* Why the transaction did not go on at first, without what has kept it from an end since; borrowed, NULL where none. */
+const char *txn_cause_of(const json_t *records);
+/* The sentence of the newest "end"; borrowed, NULL where none. */
+const char *txn_last_words_of(const json_t *records);
+
+/* What is tried again for days, because a host stays away, must not fill the log: whether such a record of the step
+ * (`why` may be NULL: any) is there; whether it ended with the same words once before; whether nothing was done since it
+ * ended. */
+bool txn_is_recorded(const json_t *records, const char *type, const char *step, const char *why);
+bool txn_was_stuck(const json_t *records, const char *why, const char *advice);
+bool txn_is_at_end(const json_t *records);
 /* The sentence on what else to do, of the newest "end"; borrowed, NULL where none. */
 const char *txn_advice_of(const json_t *records);

@@ -11,6 +11,7 @@ typedef enum Progress {
         STEP_SKIPPED,
         STEP_BEGUN, /* an intent, no done: whether it happened only the world knows */
         STEP_DONE,
+        STEP_UNDOING,
         STEP_UNDONE,
 } Progress;
 
@@ -48,8 +49,8 @@ static void load_progress(Txn *t) {
                 const char *type;
                 Progress progress;
         } table[] = {
-                { "intent", STEP_BEGUN },    { "done", STEP_DONE },     { "commit", STEP_DONE },
-                { "skipped", STEP_SKIPPED }, { "undone", STEP_UNDONE },
+                { "intent", STEP_BEGUN },    { "done", STEP_DONE },    { "commit", STEP_DONE },
+                { "skipped", STEP_SKIPPED }, { "undo", STEP_UNDOING }, { "undone", STEP_UNDONE },
         };
         json_t *record;
         size_t i;
@@ -125,13 +126,18 @@ static _unused_ const char *phase(const Txn *t) {
 
 /* ---- writing and telling ---- */
 
-static void tell(Txn *t, TxnPhase phase, size_t i, int error, const char *why) {
+static void tell(Txn *t, TxnPhase phase, size_t i, int error, const char *why, bool again) {
         t->ops->report(t->world, &(TxnReport){ .phase = phase,
                                                .step = t->steps[i],
                                                .index = (unsigned) i + 1,
                                                .count = (unsigned) t->n_steps,
                                                .error = error,
-                                               .why = why });
+                                               .why = why,
+                                               .again = again });
+}
+
+static bool is_recorded(const Txn *t, const char *type, size_t i, const char *why) {
+        return txn_is_recorded(txn_log_records(t->log), type, t->steps[i]->name, why);
 }
 
 /* Appends a record about step i; `why` may be NULL. */
@@ -144,32 +150,48 @@ static int record(Txn *t, const char *type, size_t i, int error, const char *why
         return txn_log_append(t->log, type, fields, reterr);
 }
 
-/* Writes the end; returns the state. */
-static int end(Txn *t, TxnState state, const char *why, char **reterr) {
+/* With what it was stuck before; owned, or NULL. */
+static char *last_words(const Txn *t) {
+        const char *why = txn_last_words_of(txn_log_records(t->log));
+
+        return why ? strdup(why) : NULL;
+}
+
+/* Writes the end, unless the like of it is there already; returns the state. `cause` (may be NULL) is why it did not
+ * go on at first. */
+static int end_for(Txn *t, TxnState state, const char *why, const char *cause, char **reterr) {
         _cleanup_json_ json_t *fields = json_pack("{ss}", "state", txn_state_to_string(state));
         _cleanup_free_ char *advice = NULL, *text = NULL;
+        const json_t *records = txn_log_records(t->log);
+        bool again;
         int r;
 
         if (state == TXN_STUCK && t->ops->advice)
                 advice = t->ops->advice(t->world);
+        again = state == TXN_STUCK && txn_was_stuck(records, why, advice);
         if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0) ||
+            (cause && json_object_set_new(fields, "cause", json_string(cause)) < 0) ||
             (advice && json_object_set_new(fields, "advice", json_string(advice)) < 0))
                 return -ENOMEM;
         FAILPOINT(t->committed ? "forward" : "undo", "end", "before");
-        r = txn_log_append(t->log, "end", fields, reterr);
+        r = again && txn_is_at_end(records) ? 0 : txn_log_append(t->log, "end", fields, reterr);
         if (r < 0)
                 return r;
         FAILPOINT(t->committed ? "forward" : "undo", "end", "after");
 
         if (advice)
                 text = format("%s. %s", why ?: "stuck", advice);
-        why = text ?: why;
         t->ops->report(t->world, &(TxnReport){ .phase = TXN_PHASE_END,
                                                .count = (unsigned) t->n_steps,
                                                .state = state,
                                                .reverted = t->reverted,
-                                               .why = why });
+                                               .why = text ?: why,
+                                               .again = again });
         return state;
+}
+
+static int end(Txn *t, TxnState state, const char *why, char **reterr) {
+        return end_for(t, state, why, NULL, reterr);
 }
 
 /* ---- forward ---- */
@@ -185,7 +207,7 @@ static int take_snapshot(Txn *t, size_t i, char **reterr) {
         r = t->ops->snapshot(t->world, t->steps[i], digests, reterr);
         if (r < 0)
                 return r;
-        return txn_log_append(t->log, "snapshot", fields, reterr);
+        return is_recorded(t, "snapshot", i, NULL) ? 0 : txn_log_append(t->log, "snapshot", fields, reterr);
 }
 
 static int apply_step(Txn *t, size_t i, char **reterr) {
@@ -193,7 +215,7 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
         int r;
 
         FAILPOINT(phase(t), s->name, "before-intent");
-        r = record(t, "intent", i, 0, NULL, reterr);
+        r = t->progress[i] == STEP_BEGUN ? 0 : record(t, "intent", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
         t->progress[i] = STEP_BEGUN;
@@ -230,7 +252,7 @@ static int finish_step(Txn *t, size_t i, char **reterr) {
                 t->ops->no_cancel(t->world);
         }
 
-        tell(t, TXN_PHASE_DONE, i, 0, NULL);
+        tell(t, TXN_PHASE_DONE, i, 0, NULL, false);
         return 0;
 }
 
@@ -239,7 +261,7 @@ static int run_step(Txn *t, size_t i, char **reterr) {
         _cleanup_free_ char *text = NULL;
         int r;
 
-        tell(t, TXN_PHASE_INTENT, i, 0, NULL);
+        tell(t, TXN_PHASE_INTENT, i, 0, NULL, t->progress[i] == STEP_BEGUN);
 
         r = s->check ? s->check(t->world, &text) : 1;
         if (r < 0)
@@ -249,7 +271,7 @@ static int run_step(Txn *t, size_t i, char **reterr) {
                 if (r < 0)
                         return r;
                 t->progress[i] = STEP_SKIPPED;
-                tell(t, TXN_PHASE_SKIPPED, i, 0, text);
+                tell(t, TXN_PHASE_SKIPPED, i, 0, text, false);
                 return 0;
         }
 
@@ -262,15 +284,17 @@ static int run_step(Txn *t, size_t i, char **reterr) {
 /* One step; the failure of an undo is told and recorded, and never stops the others. */
 static int undo_step(Txn *t, size_t i, char **reterr) {
         const Step *s = t->steps[i];
+        bool again = t->progress[i] == STEP_UNDOING;
         _cleanup_free_ char *why = NULL, *unlogged = NULL;
         int r, k;
 
         FAILPOINT("undo", s->name, "before-intent");
-        r = record(t, "undo", i, 0, NULL, reterr);
+        r = again ? 0 : record(t, "undo", i, 0, NULL, reterr);
         if (r < 0)
                 return r;
         FAILPOINT("undo", s->name, "after-intent");
-        tell(t, TXN_PHASE_UNDO, i, 0, NULL);
+        t->progress[i] = STEP_UNDOING;
+        tell(t, TXN_PHASE_UNDO, i, 0, NULL, again);
 
         r = s->undo ? s->undo(t->world, &why) : 0;
         if (r >= 0) {
@@ -280,12 +304,13 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
                         return r;
                 set_progress(t, i, STEP_UNDONE);
                 FAILPOINT("undo", s->name, "after-done");
-                tell(t, TXN_PHASE_UNDONE, i, 0, NULL);
+                tell(t, TXN_PHASE_UNDONE, i, 0, NULL, false);
                 return 0;
         }
 
-        k = record(t, "undo-failed", i, r, error_text(why, r), &unlogged);
-        tell(t, TXN_PHASE_UNDO_FAILED, i, r, k < 0 ? unlogged : error_text(why, r));
+        again = is_recorded(t, "undo-failed", i, error_text(why, r));
+        k = again ? 0 : record(t, "undo-failed", i, r, error_text(why, r), &unlogged);
+        tell(t, TXN_PHASE_UNDO_FAILED, i, r, k < 0 ? unlogged : error_text(why, r), again);
         return fail(reterr, r, "%s: %s", s->name, error_text(why, r));
 }
 
@@ -294,7 +319,8 @@ static int undo_pass(Txn *t, char **reterr) {
         int result = 0;
 
         for (size_t i = t->n_steps; i > 0; i--) {
-                if (t->progress[i - 1] != STEP_BEGUN && t->progress[i - 1] != STEP_DONE)
+                if (t->progress[i - 1] != STEP_BEGUN && t->progress[i - 1] != STEP_DONE &&
+                    t->progress[i - 1] != STEP_UNDOING)
                         continue;
                 if (t->steps[i - 1]->undo_last && result < 0)
                         break;
@@ -319,7 +345,7 @@ static int go_back(Txn *t, TxnState wanted, const char *why, char **reterr) {
         }
 
         text = format("%s; the undo is not complete: %s", why, error_text(undo_why, r));
-        return end(t, TXN_STUCK, text ?: why, reterr);
+        return end_for(t, TXN_STUCK, text ?: why, why, reterr);
 }
 
 static int step_failed(Txn *t, size_t i, int error, const char *why, char **reterr) {
@@ -329,33 +355,48 @@ static int step_failed(Txn *t, size_t i, int error, const char *why, char **rete
         r = record(t, "failed", i, error, text, reterr);
         if (r < 0)
                 return r;
-        tell(t, TXN_PHASE_FAILED, i, error, error_text(why, error));
+        tell(t, TXN_PHASE_FAILED, i, error, error_text(why, error), false);
         return go_back(t, t->steps[i]->rejects ? TXN_REJECTED : TXN_ROLLED_BACK, text ?: t->steps[i]->name, reterr);
 }
 
 /* ---- after the commit ---- */
 
+/* One step, as often as it takes until the deadline; *told (owned) is the failure that was told last. */
+static int insist(Txn *t, size_t i, uint64_t deadline, char **told, char **reterr) {
+        for (;;) {
+                _cleanup_free_ char *why = NULL, *text = NULL;
+                int r = run_step(t, i, &why);
+
+                if (r >= 0)
+                        return 0;
+                if (r == -ESTALE)
+                        return fail(reterr, r, "%s", error_text(why, r));
+                text = format("the node is a voter, but \"%s\" cannot be done: %s", t->steps[i]->title,
+                              error_text(why, r));
+                if (!text)
+                        return -ENOMEM;
+                tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r), streq(text, *told));
+                free(*told);
+                *told = TAKE_PTR(text);
+                if (now_boot() >= deadline)
+                        return end(t, TXN_STUCK, *told, reterr);
+                t->ops->pause(t->world, t->limits.pause_usec);
+        }
+}
+
 static int go_forward(Txn *t, char **reterr) {
         uint64_t deadline = now_boot() + t->limits.settle_usec;
+        _cleanup_free_ char *told = NULL;
 
         t->ops->no_cancel(t->world);
+        told = last_words(t);
         for (size_t i = 0; i < t->n_steps; i++) {
-                while (t->progress[i] != STEP_DONE && t->progress[i] != STEP_SKIPPED) {
-                        _cleanup_free_ char *why = NULL, *text = NULL;
-                        int r = run_step(t, i, &why);
+                int r = t->progress[i] == STEP_DONE || t->progress[i] == STEP_SKIPPED
+                                ? 0
+                                : insist(t, i, deadline, &told, reterr);
 
-                        if (r >= 0)
-                                break;
-                        if (r == -ESTALE)
-                                return fail(reterr, r, "%s", error_text(why, r));
-                        tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r));
-                        if (now_boot() >= deadline) {
-                                text = format("the node is a voter, but \"%s\" cannot be done: %s", t->steps[i]->title,
-                                              error_text(why, r));
-                                return end(t, TXN_STUCK, text, reterr);
-                        }
-                        t->ops->pause(t->world, t->limits.pause_usec);
-                }
+                if (r != 0)
+                        return r;
         }
 
         return end(t, TXN_COMMITTED, NULL, reterr);
@@ -367,21 +408,28 @@ static int go_forward(Txn *t, char **reterr) {
  * way is forward. 1: forward, 0: back, negative: nobody knows yet. */
 static int happened(Txn *t, size_t i, char **reterr) {
         uint64_t deadline = now_boot() + t->limits.settle_usec;
+        _cleanup_free_ char *told = NULL;
 
         if (!t->steps[i]->point_of_no_return || t->progress[i] != STEP_BEGUN)
                 return 0;
 
         t->ops->no_cancel(t->world);
+        told = last_words(t);
         for (;;) {
-                _cleanup_free_ char *why = NULL;
+                _cleanup_free_ char *why = NULL, *text = NULL;
                 int r = t->steps[i]->happened(t->world, &why);
 
                 if (r >= 0)
                         return r;
-                tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r));
+                text = format("whether \"%s\" happened cannot be found out: %s", t->steps[i]->title,
+                              error_text(why, r));
+                if (!text)
+                        return -ENOMEM;
+                tell(t, TXN_PHASE_RETRY, i, r, error_text(why, r), streq(text, told));
+                free(told);
+                told = TAKE_PTR(text);
                 if (now_boot() >= deadline)
-                        return fail(reterr, r, "whether \"%s\" happened cannot be found out: %s", t->steps[i]->title,
-                                    error_text(why, r));
+                        return fail(reterr, r, "%s", told);
                 t->ops->pause(t->world, t->limits.pause_usec);
         }
 }
@@ -401,7 +449,7 @@ static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) 
 
         r = happened(t, i, &unknown);
         if (r < 0)
-                return end(t, TXN_STUCK, unknown, reterr);
+                return end_for(t, TXN_STUCK, unknown, error_text(why, error), reterr);
         if (r == 0)
                 return step_failed(t, i, error, why, reterr);
 
@@ -472,7 +520,7 @@ int txn_run(Txn *t, char **reterr) {
 
 int txn_settle(Txn *t, char **reterr) {
         TxnState state = txn_state_of(txn_log_records(t->log));
-        const char *reason = txn_reason_of(txn_log_records(t->log));
+        const char *reason = txn_cause_of(txn_log_records(t->log));
         _cleanup_free_ char *why = strdup(reason ?: "the worker ended before the transaction did");
 
         if (!why)
@@ -487,7 +535,7 @@ int txn_settle(Txn *t, char **reterr) {
                 return go_forward(t, reterr);
 
         for (size_t i = t->n_steps; i > 0; i--)
-                if (t->steps[i - 1]->point_of_no_return && t->progress[i - 1] == STEP_BEGUN && state == TXN_RUNNING)
+                if (t->steps[i - 1]->point_of_no_return && t->progress[i - 1] == STEP_BEGUN)
                         return resolve(t, i - 1, -EOWNERDEAD, why, reterr);
         return go_back(t, nothing_asked(t) ? TXN_REJECTED : TXN_ROLLED_BACK, why, reterr);
 }

@@ -35,6 +35,7 @@ typedef struct TxnReport {
         bool reverted;         /* with TXN_PHASE_END: it had been committed before */
         int error;             /* 0 or negative errno */
         const char *why;       /* NULL or a sentence */
+        bool again;            /* the same was told before, by this worker or by one before it */
 } TxnReport;
 
 typedef struct TxnOps {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* dhetcd-worker: drives one transaction. "run" is the main process of dhetcd-txn-ID.service, "settle" its
- * ExecStopPost=: PID 1 itself starts the rollback when the first dies of anything. SIGTERM means: put everything back,
- * then end.
+ * ExecStopPost=: PID 1 itself starts the rollback when the first dies of anything. What ended as stuck is left alone by
+ * it; "retry" takes it up again, for as long as the configuration says, or so many seconds. SIGTERM means: put
+ * everything back, then end.
  *
  * Exit status: 0 committed, 1 rejected or not begun, 10 rolled back, 11 stuck. */
 
@@ -25,10 +26,10 @@ enum {
         EXIT_STUCK = 11,
 };
 
-static const TxnLimits limits = {
-        .settle_usec = 5 * 60 * USEC_PER_SEC,
-        .pause_usec = 5 * USEC_PER_SEC,
-};
+#define PAUSE (5 * USEC_PER_SEC)
+#define SECONDS_MAX 86400UL
+
+typedef enum Verb { RUN, SETTLE, RETRY, REVERT, _VERB_MAX } Verb;
 
 static int exit_status(int state) {
         switch (state) {
@@ -70,7 +71,7 @@ static int recall(Addition *a, char **reterr) {
         return addition_open_etcd(a, reterr);
 }
 
-static int settle(Addition *a, char **reterr) {
+static int settle(Addition *a, const TxnLimits *limits, bool retry, char **reterr) {
         _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
         TxnState state;
@@ -80,15 +81,17 @@ static int settle(Addition *a, char **reterr) {
         if (r < 0)
                 return r;
         state = txn_state_of(records);
-        if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED)
+        if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED ||
+            (state == TXN_STUCK && !retry))
                 return state;
 
-        addition_event(a, EVENT_TXN_SETTLING, LOG_WARNING, NULL, "Settling the %s of node %s, which was left %s.",
-                       job_words(a->kind)->addition, a->nodes[a->index], txn_state_to_string(state));
+        addition_event(a, EVENT_TXN_SETTLING, state == TXN_STUCK ? LOG_INFO : LOG_WARNING, NULL,
+                       "Settling the %s of node %s, which was left %s.", job_words(a->kind)->addition,
+                       a->nodes[a->index], txn_state_to_string(state));
         a->promoted = txn_is_committed(a->transaction);
         r = recall(a, &why);
         if (r >= 0)
-                r = takeover_prepare(a, &limits, reterr);
+                r = takeover_prepare(a, limits, reterr);
         else if (r == -ENOENT && a->n_hosts == 0) /* without a plan nothing was begun but the preflight */
                 r = 0;
         else
@@ -97,22 +100,22 @@ static int settle(Addition *a, char **reterr) {
 }
 
 /* While we were at it another host took the job over: its outcome is ours. */
-static int give_way(Addition *a, int r, char **reterr) {
+static int give_way(Addition *a, const TxnLimits *limits, int r, char **reterr) {
         bool over = r != TXN_STUCK && r != -ESTALE;
 
         if (over || a->kind != JOB_ADD || a->n_hosts == 0 || a->taken_over_from || takeover_was_lost(a) <= 0)
                 return r;
         addition_no_cancel(a);
-        return settle(a, reterr);
+        return settle(a, limits, /* retry= */ true, reterr);
 }
 
 /* Takes back what was committed; refused where that would undo more than the addition itself did. */
-static int revert(Addition *a, char **reterr) {
+static int revert(Addition *a, const TxnLimits *limits, char **reterr) {
         _cleanup_free_ char *why = NULL;
         int r;
 
         if (!txn_is_committed(a->transaction))
-                return settle(a, reterr);
+                return settle(a, limits, /* retry= */ true, reterr);
         addition_event(a, EVENT_TXN_REVERTING, LOG_WARNING, NULL,
                        "Taking node %s out of the etcd cluster again (job %s).", a->nodes[a->index], a->job);
         r = recall(a, &why);
@@ -140,11 +143,45 @@ static int open_cancel_fd(void) {
         return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* "run", "settle", "retry" or "revert", a transaction, and with "retry" perhaps a number of seconds (0: not said). */
+static int parse(int argc, char *argv[], Verb *ret, uint64_t *ret_budget) {
+        static const char *const names[_VERB_MAX] = { "run", "settle", "retry", "revert" };
+        unsigned long seconds = 0;
+        char *end = NULL;
+
+        for (*ret = RUN; argc >= 3 && *ret < _VERB_MAX && !streq(argv[1], names[*ret]);)
+                ++*ret;
+        if (argc < 3 || *ret == _VERB_MAX || argc > (*ret == RETRY ? 4 : 3))
+                return -EINVAL;
+        if (argc == 4) {
+                seconds = strtoul(argv[3], &end, 10);
+                if (*argv[3] < '0' || *argv[3] > '9' || *end != '\0' || seconds > SECONDS_MAX)
+                        return -EINVAL;
+        }
+        *ret_budget = seconds * USEC_PER_SEC;
+        return 0;
+}
+
+static int work(Addition *a, Verb verb, uint64_t budget, char **reterr) {
+        TxnLimits limits = { .settle_usec = budget ?: a->config->settle_budget_usec, .pause_usec = PAUSE };
+        int r;
+
+        r = txn_new(a->dir, plan_of(a)->steps, plan_of(a)->n, &addition_ops, &limits, a, &a->transaction, reterr);
+        if (r < 0)
+                return r;
+        (void) sd_notify(0, "READY=1");
+        r = verb == RUN      ? run(a, reterr)
+            : verb == REVERT ? revert(a, &limits, reterr)
+                             : settle(a, &limits, verb == RETRY, reterr);
+        return give_way(a, &limits, r, reterr);
+}
+
 int main(int argc, char *argv[]) {
         _cleanup_close_ int cancel_fd = -EBADF;
         _cleanup_(addition_freep) Addition *a = NULL;
         _cleanup_free_ char *why = NULL;
-        const char *verb;
+        uint64_t budget;
+        Verb verb;
         int r;
 
 #if DHETCD_FAILPOINTS
@@ -153,27 +190,21 @@ int main(int argc, char *argv[]) {
                 return EXIT_SUCCESS;
         }
 #endif
-        verb = argc == 3 ? argv[1] : "";
-        if (!streq(verb, "run") && !streq(verb, "settle") && !streq(verb, "revert")) {
-                fprintf(stderr,
-                        "Usage: dhetcd-worker run|settle|revert TRANSACTION\nStarted by dhetcdd; see dhetcdd(8).\n");
+        if (parse(argc, argv, &verb, &budget) < 0) {
+                fprintf(stderr, "Usage: dhetcd-worker run|settle|retry|revert TRANSACTION [SECONDS]\n"
+                                "Started by dhetcdd; see dhetcdd(8).\n");
                 return EXIT_USAGE;
         }
 
         cancel_fd = open_cancel_fd();
-        r = addition_load(argv[2], streq(verb, "settle") ? -1 : cancel_fd, &a, &why);
+        r = addition_load(argv[2], verb == SETTLE || verb == RETRY ? -1 : cancel_fd, &a, &why);
         if (r >= 0)
-                r = txn_new(a->dir, plan_of(a)->steps, plan_of(a)->n, &addition_ops, &limits, a, &a->transaction, &why);
-        if (r >= 0) {
-                (void) sd_notify(0, "READY=1");
-                r = streq(verb, "run") ? run(a, &why) : streq(verb, "revert") ? revert(a, &why) : settle(a, &why);
-                r = give_way(a, r, &why);
-        }
+                r = work(a, verb, budget, &why);
         if (r < 0) {
                 EventContext context = { .txn = argv[2], .job = a ? a->job : NULL, .error = r };
 
                 /* Not the transaction's end: PID 1, and then the daemon, settle it, and tell how it ended. */
-                log_event(EVENT_WARNING, LOG_ERR, &context, "\"dhetcd-worker %s %s\" ended: %s", verb, argv[2],
+                log_event(EVENT_WARNING, LOG_ERR, &context, "\"dhetcd-worker %s %s\" ended: %s", argv[1], argv[2],
                           error_text(why, r));
                 return EXIT_STUCK;
         }

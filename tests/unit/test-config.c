@@ -47,6 +47,8 @@ static void test_defaults(void **state) {
         assert_int_equal(c->wait_timeout_usec, 86400 * USEC_PER_SEC);
         assert_false(c->move_data_aside);
         assert_false(c->require_odd);
+        assert_int_equal(c->settle_budget_usec, 300 * USEC_PER_SEC);
+        assert_int_equal(c->retry_budget_usec, 30 * USEC_PER_SEC);
         assert_int_equal(c->keep_jobs, 20);
         assert_int_equal(c->keep_days, 90);
 }
@@ -60,7 +62,7 @@ static void test_all_keys_and_dropins(void **state) {
             "# a comment\n[ssh]\nUser=dhadmin\nIdentityFile=/a/key\nKnownHostsFile=/a/known\nPort=2222\n"
             "ConnectTimeoutSec=3\n\n[etcd]\nCAFile=/ca\nCertFile=/cert\nKeyFile=/key\n\n[job]\nRestart=always\n"
             "SyncMargin=5\nSyncTimeoutSec=60\nStepTimeoutSec = 7\nWaitTimeoutSec=8\nMoveDataAside=yes\n"
-            "RequireOdd=on\nKeepJobs=3\nKeepDays=4");
+            "RequireOdd=on\nKeepJobs=3\nKeepDays=4\n[settle]\nBudgetSec=5\nRetryBudgetSec=6");
         put("dhetcd.conf.d/20-b.conf", "[ssh]\nPort=2200\n");
         put("dhetcd.conf.d/10-a.conf", "[ssh]\nPort=2100\nUser=\n[job]\nRequireOdd=no\n");
         put("dhetcd.conf.d/30-not", "[ssh]\nPort=1\n");
@@ -82,6 +84,8 @@ static void test_all_keys_and_dropins(void **state) {
         assert_int_equal(c->wait_timeout_usec, 8 * USEC_PER_SEC);
         assert_true(c->move_data_aside);
         assert_false(c->require_odd);
+        assert_int_equal(c->settle_budget_usec, 5 * USEC_PER_SEC);
+        assert_int_equal(c->retry_budget_usec, 6 * USEC_PER_SEC);
         assert_int_equal(c->keep_jobs, 3);
         assert_int_equal(c->keep_days, 4);
 }

@@ -194,6 +194,53 @@ static void test_each_open(void **state) {
         host_record_free(r);
 }
 
+static void assert_half(const HostRecord *r, const char *expected) {
+        _cleanup_strv_ char **steps = NULL;
+        _cleanup_free_ char *joined = NULL;
+
+        assert_int_equal(host_record_half_written(r, &steps), 0);
+        joined = strv_join(steps, " ");
+        assert_string_equal(joined ?: "", expected);
+}
+
+/* What a power cut leaves in the middle of: a script, a script that failed and is not undone yet, a restore. */
+static void test_half_written(void **state) {
+        const HostKey server = { "deploy", "RunScript", "unpackage-server", "a" };
+        const HostKey client = { "deploy", "RunScript", "unpackage-client", "b" };
+        const HostKey back = { "deploy", "Restore", NULL, "c" }, later = { "narrow", "Restore", NULL, "d" };
+        const HostKey repaired = { "deploy", "Restore", NULL, "repair" };
+        HostRecord *r = open_record();
+
+        intent(r, &edit, NULL); /* replaces the file at once */
+        assert_half(r, "");
+        intent(r, &server, NULL);
+        assert_half(r, "deploy");
+        done(r, &server, json_pack("[s, i, []]", "success", 0));
+        assert_half(r, "");
+
+        intent(r, &client, NULL);
+        done(r, &client, json_pack("[s, i, []]", "exit-code", 3));
+        assert_half(r, "deploy");
+        intent(r, &client, NULL);
+        assert_int_equal(host_record_failed(r, &client, "no", NULL), 0);
+        assert_half(r, "deploy");
+
+        assert_false(host_record_is_open(r, "deploy", "Restore"));
+        intent(r, &repaired, NULL);
+        assert_true(host_record_is_restored(r, "deploy"));
+        assert_true(host_record_is_open(r, "deploy", "Restore"));
+        r = crash(r);
+        assert_half(r, "deploy"); /* until the worker has had it undone */
+        intent(r, &later, NULL);
+        assert_half(r, "deploy narrow");
+        done(r, &later, json_pack("[b]", 1));
+        intent(r, &back, NULL);
+        done(r, &back, json_pack("[b]", 0));
+        assert_half(r, "");
+        assert_false(host_record_is_open(r, "deploy", "Restore"));
+        host_record_free(r);
+}
+
 /* One daemon at a time: the log is locked. */
 static void test_two_daemons(void **state) {
         HostRecord *r = open_record(), *second = NULL;
@@ -211,6 +258,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_restores_end_each_other, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_recall, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_each_open, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_half_written, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_two_daemons, make_dir, drop_dir),
         };
 

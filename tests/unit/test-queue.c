@@ -226,6 +226,19 @@ static void log_end(const Job *j, size_t n, const char *type, const char *end) {
         assert_int_equal(txn_log_append(l, type, fields, NULL), 0);
 }
 
+/* What dhetcd-recover.service looks for. */
+static void test_open_mark(void **state) {
+        _cleanup_(job_freep) Job *j = make(NULL, JOB_QUEUED, 1);
+        _cleanup_free_ char *mark = format("%s/%s/open", dir, j->id);
+
+        for (JobState s = 0; s < _JOB_STATE_MAX; s++) {
+                j->state = s;
+                assert_int_equal(job_save(j, dir, NULL), 0);
+                assert_int_equal(path_exists(mark) > 0, job_state_is_open(s) || s == JOB_STUCK);
+                assert_int_equal(job_save(j, dir, NULL), 0);
+        }
+}
+
 static void test_current_transaction(void **state) {
         _cleanup_json_ json_t *options = json_object();
         _cleanup_(job_freep) Job *j = NULL;
@@ -292,6 +305,7 @@ int main(void) {
                 cmocka_unit_test(test_time_to_wait),
                 cmocka_unit_test(test_pruning),
                 cmocka_unit_test_setup_teardown(test_on_disk, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_open_mark, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_current_transaction, setup, teardown),
                 cmocka_unit_test(test_kinds),

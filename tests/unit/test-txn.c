@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "test-util.h"
@@ -30,6 +31,8 @@ typedef struct World {
         bool no_cancel;
         char last_why[256];
         TxnState ended;
+        unsigned loud; /* reports that were not told before */
+        bool unknown;  /* whether the point of no return was passed cannot be found out */
         bool skip_second;
 } World;
 
@@ -87,7 +90,7 @@ static int undo(unsigned i, char **reterr) {
 }
 
 static int happened(unsigned i, char **reterr) {
-        return w->bit[i];
+        return w->unknown ? fail(reterr, -EHOSTUNREACH, "nobody answers") : w->bit[i];
 }
 
 #define STEP_FUNCTIONS(i)                                                                                              \
@@ -153,6 +156,7 @@ static void no_cancel(void *world) {
 static void report(void *world, const TxnReport *r) {
         if (r->why)
                 (void) snprintf(w->last_why, sizeof(w->last_why), "%s", r->why);
+        w->loud += !r->again;
         if (r->phase == TXN_PHASE_END)
                 w->ended = r->state;
 }
@@ -392,6 +396,72 @@ static void test_refuse_revert(void **state) {
         assert_string_equal(txn_reason_of(records), "somebody changed it");
 }
 
+static long log_size(void) {
+        _cleanup_free_ char *path = format("%s/log.jsonl", dir);
+        struct stat st;
+
+        assert_int_equal(stat(path, &st), 0);
+        return (long) st.st_size;
+}
+
+/* A host that stays away for weeks: what is tried in vain is told once, and does not fill the log. */
+static void assert_bounded(const char *why) {
+        char first[sizeof(w->last_why)];
+        unsigned loud;
+        long size;
+
+        assert_int_equal(drive(true, 0), TXN_STUCK);
+        size = log_size();
+        loud = w->loud;
+        strcpy(first, w->last_why);
+        assert_non_null(strstr(first, why));
+        for (unsigned i = 0; i < 100; i++)
+                assert_int_equal(drive(true, 0), TXN_STUCK);
+        assert_int_equal(log_size(), size);
+        assert_int_equal(w->loud, loud);
+        assert_string_equal(w->last_why, first);
+}
+
+static void test_stuck_again_and_again(void **state) {
+        new_world();
+        w->fail_step = 1;
+        w->fail_point = BEFORE_UNDO;
+        w->fail_times = UINT_MAX;
+        w->die_step = 2;
+        w->die_point = AFTER_APPLY;
+        if (fork() == 0) {
+                (void) drive(false, 0);
+                _exit(0);
+        }
+        assert_true(wait(NULL) > 0);
+        assert_bounded("step 1 fails");
+        w->fail_times = 0;
+        assert_end(drive(true, 0), TXN_ROLLED_BACK);
+        assert_null(strstr(w->last_why, "undo is not complete"));
+
+        new_world();
+        w->fail_step = 4;
+        w->fail_point = AFTER_APPLY;
+        w->fail_times = UINT_MAX;
+        assert_int_equal(drive(false, 0), TXN_STUCK);
+        assert_bounded("step 4 fails");
+        w->fail_times = 0;
+        assert_end(drive(true, 0), TXN_COMMITTED);
+}
+
+/* Stuck because nobody knew whether it had happened: that is asked again, not taken for a no. */
+static void test_stuck_without_an_answer(void **state) {
+        new_world();
+        w->fail_step = COMMIT;
+        w->fail_point = AFTER_APPLY;
+        w->unknown = true;
+        assert_int_equal(drive(false, 0), TXN_STUCK);
+        assert_bounded("cannot be found out");
+        assert_int_equal(w->n_undo, 0);
+        w->unknown = false;
+        assert_end(drive(true, 0), TXN_COMMITTED);
+}
+
 static void test_remembers(void **state) {
         _cleanup_(txn_freep) Txn *t = NULL;
 
@@ -457,6 +527,8 @@ int main(void) {
                 cmocka_unit_test(test_revert),
                 cmocka_unit_test(test_revert_killed_everywhere),
                 cmocka_unit_test(test_refuse_revert),
+                cmocka_unit_test(test_stuck_again_and_again),
+                cmocka_unit_test(test_stuck_without_an_answer),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

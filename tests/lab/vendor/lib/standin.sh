@@ -25,11 +25,11 @@ fail() {
 }
 
 # broken SCRIPT: fails, hangs or does nothing when told so. half_done ends a script in the
-# middle of its work in the modes half (exit 0) and half-fail (exit 1).
+# middle of its work in the modes half (exit 0), half-fail (exit 3) and half-hang (never).
 broken() {
     BREAK_MODE=$(switch "break_$1" '')
     case $BREAK_MODE in
-        '' | half | half-fail) ;;
+        '' | half | half-fail | half-hang) ;;
         fail) fail "$1 is broken for a test" 3 ;;
         hang) exec sleep 2147483647 ;;
         stderr)
@@ -44,5 +44,6 @@ half_done() {
     case ${BREAK_MODE-} in
         half) exit 0 ;;
         half-fail) fail 'stopped in the middle of its work for a test' 3 ;;
+        half-hang) exec sleep 2147483647 ;;
     esac
 }

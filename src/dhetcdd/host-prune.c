@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What old transactions left on this host goes when a host is released, and when the daemon is about to leave. Nobody
+ * waits for it: a failure is told, and tried again the next time. */
+
+#include "basic/config.h"
+#include "host-history.h"
+#include "host-operation.h"
+
+const HostHistory host_history = { .records = DHETCD_HOST_DIR, .store = DHETCD_SNAPSHOT_STORE };
+
+static bool in_use(const Host *h, const char *txn) {
+        for (const HostOperation *i = h->operations; i; i = i->next)
+                if (i->txn && streq(i->txn, txn))
+                        return true;
+        return false;
+}
+
+static int find_old(char ***ret, char **reterr) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ char *job = NULL, *holder = NULL;
+        uint64_t since;
+        int r;
+
+        r = config_load(NULL, &config, NULL, reterr);
+        if (r >= 0)
+                r = host_lock_read(&job, &holder, &since, reterr);
+        if (r < 0)
+                return r;
+        return host_history_old(&host_history, job, &(HistoryLimits){ config->keep_jobs, config->keep_days },
+                                now_real(), ret, reterr);
+}
+
+static int forget_old(Host *h, char *const *old, char **reterr) {
+        size_t n = 0;
+        int r = 0;
+
+        STRV_FOREACH (txn, old) {
+                if (r < 0)
+                        return r;
+                if (in_use(h, *txn))
+                        continue;
+                (void) host_forget_record(h, *txn);
+                r = host_history_forget(&host_history, *txn, reterr);
+                n++;
+        }
+        return r < 0 || n == 0 ? r : host_history_collect(&host_history, reterr);
+}
+
+void host_prune(Host *h) {
+        _cleanup_strv_ char **old = NULL;
+        _cleanup_free_ char *why = NULL;
+        int r;
+
+        r = find_old(&old, &why);
+        if (r >= 0)
+                r = forget_old(h, old, &why);
+        if (r < 0)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .error = r },
+                          "What old jobs left on this host could not be removed: %s", error_text(why, r));
+}

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A job comes to its end by itself, whatever goes down in the middle of it."""
+
+import json
+import threading
+import time
+import unittest
+
+from support import COMMITTED, CONF, ROLLED_BACK, STUCK, LabCase, When, address, members, states
+
+NEW = "dh3"
+ENDED = ("committed", "rolled-back", "rejected", "canceled", "stuck")
+TIMER = "/run/systemd/system/dhetcd-recover.timer.d/50-test.conf"
+CONFIG = "/etc/etcd/dh/latest/config.yaml"
+
+
+class Job(threading.Thread):
+    """dhetcd add in the background."""
+
+    def __init__(self, case, *options):
+        super().__init__(daemon=True)
+        self.case, self.options, self.code, self.output = case, options, None, ""
+        self.start()
+
+    def run(self):
+        done = self.case.dhetcd("add", *self.options, address(3), timeout=240)
+        self.code, self.output = done.returncode, done.stdout + done.stderr
+
+    def end(self, timeout=240):
+        self.join(timeout)
+        return self.code
+
+
+class SettleCase(LabCase):
+    lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "same"}}
+
+    def setUp(self):
+        self.before, self.list_before = states(self.lab), members(self.lab)
+
+    def ended(self):
+        return self.newest_job()["state"] in ENDED
+
+    def wait_end(self, state, timeout=120):
+        self.wait("the job ends by itself", self.ended, timeout)
+        self.assertEqual(self.newest_job()["state"], state, self.newest_job())
+
+    def worker(self, signal):
+        self.lab.exec("dh1", ["systemctl", "kill", "--kill-who=main", "-s", signal, "dhetcd-txn-*.service"])
+
+    def wait_members(self):
+        def same():
+            try:
+                return members(self.lab) == self.list_before
+            except Exception:  # pylint: disable=broad-exception-caught
+                return False
+        self.wait("the cluster answers again", same, 60)
+
+    def off_and_on(self, step, phase, fault=None):
+        """The job's host loses its power at a step's phase, and comes back."""
+        if fault:
+            self.lab.break_script(*fault)
+        try:
+            cut = When(self.lab, step, phase, lambda: self.lab.cut_power("dh1"))
+            job = Job(self)
+            cut.done()
+            job.end()
+            self.assertIn(self.newest_job()["state"], ("queued", "running"))
+            self.lab.boot("dh1")
+        finally:
+            if fault:
+                self.lab.mend(*fault[:2])
+
+    def check_rolled_back(self):
+        self.wait_end("rolled-back")
+        self.wait_members()
+        self.assert_unchanged(self.before, self.list_before)
+
+
+class Settle(SettleCase):
+    # The job's host is off in the middle of a step, and of the undo.
+    def test_1_job_host_off_in_deploy(self):
+        self.off_and_on("deploy", "intent")
+        self.check_rolled_back()
+
+    def test_1_job_host_off_in_start(self):
+        self.off_and_on("start", "intent")
+        self.check_rolled_back()
+
+    def test_1_job_host_off_in_undo(self):
+        self.off_and_on("deploy", "undo", fault=(NEW, "enable_dh_etcd_systemd", "fail"))
+        self.check_rolled_back()
+
+    # A member is off while its files are being written: etcd starts there with the old ones before anybody undoes.
+    def test_2_member_off_half_written(self):
+        old = self.lab.read("dh2", CONFIG)
+        self.lab.break_script("dh2", "config_packager.unpackage-server", "half-hang")
+        job = Job(self)
+        self.wait("the file is half-written", lambda: self.lab.read("dh2", CONFIG) != old, 60)
+        self.worker("STOP")
+        self.lab.cut_power("dh2")
+        self.lab.mend("dh2", "config_packager.unpackage-server")
+        self.assertNotEqual(self.lab.host("dh2").read(CONFIG), old)
+        self.lab.boot("dh2")
+        self.wait("etcd runs again by itself", lambda: self.lab.exec(
+            "dh2", ["systemctl", "is-active", "dh-etcd"], check=False).stdout == "active\n", 60)
+        self.assertEqual(self.lab.read("dh2", CONFIG), old)
+        told = self.lab.exec("dh2", ["journalctl", "--no-pager", "-b", "-o", "cat", "-u", "dhetcd-repair"]).stdout
+        self.assertIn('in the middle of step "deploy"', told)
+        self.assertEqual(self.newest_job()["state"], "running")
+        self.worker("CONT")
+        self.assertEqual(job.end(), ROLLED_BACK, job.output)
+        self.assertIn("taken back", job.output)
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_3_worker_segfault(self):
+        kill = When(self.lab, "narrow", "intent", lambda: self.worker("SEGV"))
+        self.add(address(3), expect=ROLLED_BACK)
+        kill.done()
+        self.assert_unchanged(self.before, self.list_before)
+
+    # Every dhetcdd, again and again, with calls in flight.
+    def test_3_daemons_killed(self):
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "fail")
+        job = Job(self)
+        kills, until = 0, time.monotonic() + 12
+        while job.is_alive() and time.monotonic() < until:
+            for host in ("dh1", "dh2", NEW):
+                done = self.lab.exec(host, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
+                kills += done.returncode == 0
+                time.sleep(0.4)
+        code = job.end()
+        self.lab.mend(NEW, "enable_dh_etcd_systemd")
+        self.assertGreater(kills, 3)
+        self.assertEqual(code, ROLLED_BACK, job.output)
+        self.assert_unchanged(self.before, self.list_before)
+
+    # The new host is off during the undo, and comes back in time.
+    def test_4_new_host_back_in_time(self):
+        def off():
+            self.lab.cut_power(NEW)
+            time.sleep(6)
+            self.lab.boot(NEW)
+        self.lab.break_script("dh2", "config_packager.unpackage-client", "fail")
+        cut = When(self.lab, "deploy", "undo", off)
+        self.add(address(3), expect=ROLLED_BACK)
+        cut.done()
+        self.lab.mend("dh2", "config_packager.unpackage-client")
+        self.assert_unchanged(self.before, self.list_before)
+
+    # … or not: the job is stuck, is tried again without a noise, and ends when the host is back.
+    def test_5_new_host_back_much_later(self):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=8\nRetryBudgetSec=2\n[ssh]\nConnectTimeoutSec=2\n")
+        self.lab.write("dh1", TIMER, "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/3\nAccuracySec=100ms\n")
+        self.lab.exec("dh1", ["systemctl", "daemon-reload"])
+        self.lab.exec("dh1", ["systemctl", "restart", "dhetcd-recover.timer"])
+        time.sleep(7)  # the timer passes while nothing is open, and must not stop at that
+        cut = When(self.lab, "narrow", "intent", lambda: self.lab.cut_power(NEW))
+        output = self.add(address(3), expect=STUCK)
+        cut.done()
+        job = self.newest_job()["job"]
+        for words in (address(3), "every 5 minutes by dhetcd-recover.timer", f"dhetcd settle {job}"):
+            self.assertIn(words, output)
+        self.check_quiet(job)
+        self.lab.boot(NEW)
+        self.wait_rolled_back(job)
+        self.lab.exec("dh1", ["rm", CONF, TIMER])
+        self.lab.exec("dh1", ["systemctl", "daemon-reload"])
+        self.lab.exec("dh1", ["systemctl", "restart", "dhetcd-recover.timer"])
+        self.assert_unchanged(self.before, self.list_before)
+
+    def retries(self, job):
+        return [e for e in self.journal(job) if e.get("DHETCD_PHASE") == "stuck"]
+
+    def host_record_size(self, job):
+        return sum(p.stat().st_size for p in self.lab.host("dh2").path("/var/lib/dhetcd/host").glob(f"{job}-*/log.jsonl"))
+
+    def check_quiet(self, job):
+        """Further tries neither cry nor write, unless ssh finds a new word for what is wrong."""
+        self.wait("the timer tries again", lambda: len(self.retries(job)) >= 3, 90)
+        size = self.host_record_size(job)
+        self.wait("the timer tries twice more", lambda: len(self.retries(job)) >= 5, 90)
+        self.assertEqual(self.host_record_size(job), size)
+        cries = [e["MESSAGE"] for e in self.journal(job) if int(e["PRIORITY"]) <= 3]
+        self.assertEqual(sorted(set(cries)), sorted(cries))
+        log = self.lab.host("dh1").path(f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl").read_text().splitlines()
+        told = [(r["type"], r.get("step"), r.get("why")) for r in map(json.loads, log) if r["type"] != "note"]
+        self.assertEqual(sorted(set(told), key=str), sorted(told, key=str))
+
+    def wait_rolled_back(self, job):
+        self.wait("the timer ends the job", lambda: self.job(job)["state"] == "rolled-back", 120)
+
+    # What old jobs left goes, on every host; what the last one left stays.
+    def test_6_old_records_are_pruned(self):
+        for host in ("dh1", "dh2", NEW):
+            self.lab.write(host, CONF, "[job]\nKeepJobs=1\n")
+        try:
+            self.lab.break_script(NEW, "config_packager.unpackage-server", "fail")
+            self.add(address(3), expect=ROLLED_BACK)
+            self.add(address(3), expect=ROLLED_BACK)
+        finally:
+            self.lab.mend(NEW, "config_packager.unpackage-server")
+            for host in ("dh1", "dh2", NEW):
+                self.lab.exec(host, ["rm", CONF])
+        job = self.newest_job()["job"]
+        self.assertEqual([j["job"] for j in self.jobs()], [job])
+        for host in ("dh1", "dh2", NEW):
+            top = self.lab.host(host).path("/var/lib/dhetcd")
+            records = {p.name.split("-")[0] for p in (top / "host").iterdir()}
+            snapshots = {p.name.split("-")[0] for p in (top / "store/snapshots").iterdir()}
+            self.assertEqual((records, snapshots), ({job}, {job}), host)
+            text = "".join(p.read_text() for p in (top / "store/snapshots").iterdir())
+            objects = [p.parent.name + p.name for p in (top / "store/objects").glob("*/*")]
+            self.assertEqual([o for o in objects if o not in text], [], host)
+        self.assert_unchanged(self.before, self.list_before)
+
+    def jobs(self):
+        return [json.loads(text) for text in self.job_files("dh1")]
+
+    # After the promotion the way is forward. The last test: the lab has a member more.
+    def test_9_job_host_off_after_promotion(self):
+        self.off_and_on("promote", "done")
+        self.wait_end("committed")
+        self.assert_voters(3)
+        self.assert_configs(3)
+        self.assert_nothing_left()
+        self.assertEqual(self.dhetcd("settle", "--all").returncode, COMMITTED)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
