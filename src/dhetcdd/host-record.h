@@ -52,9 +52,9 @@ int host_record_restored(const HostRecord *r, char ***ret) _must_check_;
  * arguments were. */
 bool host_record_is_open(const HostRecord *r, const char *step, const char *operation);
 
-/* The steps whose files may be half-written: a vendor script was begun and is not known to have ended well, or a restore
- * was begun and not done; and no restore of the step was done since. A string vector, NULL where there are none. What
- * else changes files replaces each of them at once. */
+/* The steps whose files may be half-written: a vendor script was begun and is not known to have ended well, or a
+ * restore was begun and not done; and no restore of the step was done since. A string vector, NULL where there are
+ * none. What else changes files replaces each of them at once. */
 int host_record_half_written(const HostRecord *r, char ***ret) _must_check_;
 
 /* Calls back for every operation of that name that has an intent and neither done nor failed. Stops at a negative

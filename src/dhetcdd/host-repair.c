@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* After a crash of this host, before dh-etcd starts: what a step of the job that holds this host has left half-written
- * is put back from this host's own snapshot. That step cannot be done any more then: the worker, wherever it is, is told
- * so when it asks again, and goes back. */
+/* After a crash of this host, before dh-etcd starts: what a step of the job that holds this host has left
+ * half-written is put back from this host's own snapshot. That step cannot be done any more then: the worker,
+ * wherever it is, is told so when it asks again, and goes back. */
 
 #include "basic/fs.h"
 #include "host-operation.h"
@@ -32,7 +32,8 @@ static int look_for_script(void *userdata, const char *step, const char *verb) {
         return 0;
 }
 
-/* Only a host that was not rebooted still has a script's unit: then the daemon takes it up, and nothing is to be done. */
+/* Only a host that was not rebooted still has a script's unit: then the daemon takes it up, and nothing is to be
+ * done. */
 static int script_runs(const HostRecord *record, const char *txn) {
         Running s = { .txn = txn };
         int r = host_record_each_open(record, "RunScript", look_for_script, &s);

@@ -92,7 +92,8 @@ static int restore_now(HostOperation *op) {
         bool back = host_is_further_back(op->record, op->txn, op->step), units = false;
         int r;
 
-        /* An undo that waits for another host asks again and again: the record does not grow by what changes nothing. */
+        /* An undo that waits for another host asks again and again: the record does not grow by what changes
+         * nothing. */
         if (!op->intended) {
                 if (back || is_restored(op))
                         return answer(op);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Snapshot, Compare, Forget; Restore is in host-restore.c. A snapshot is of files; the state of the unit and of the data directory go with
- * it as its note: Compare tells what is different, and putting those back is other methods' work. */
+/* Snapshot, Compare, Forget; Restore is in host-restore.c. A snapshot is of files; the state of the unit and of the
+ * data directory go with it as its note: Compare tells what is different, and putting those back is other methods'
+ * work. */
 
 #include "basic/fs.h"
 #include "host-history.h"

@@ -69,8 +69,8 @@ int job_set_text(Job *j, const char *text) _must_check_;
 json_t *job_to_json(const Job *j); /* NULL on OOM */
 int job_from_json(const json_t *v, Job **ret, char **reterr) _must_check_;
 
-/* JOBS-DIR/ID/job.json, its directory made when it is not there. As long as the job has not ended for good, JOBS-DIR/ID/open
- * is there too: dhetcd-recover.service has something to do. */
+/* JOBS-DIR/ID/job.json, its directory made when it is not there. As long as the job has not ended for good, JOBS-
+ * DIR/ID/open is there too: dhetcd-recover.service has something to do. */
 int job_save(const Job *j, const char *jobs_dir, char **reterr) _must_check_;
 int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _must_check_;
 

@@ -223,8 +223,8 @@ static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_err
         return sd_bus_reply_method_return(message, NULL);
 }
 
-/* For dhetcd-recover.service: what is stuck is tried again for a short while, unless another job, a rescue perhaps, is at
- * work. What is open goes on by itself. The answer is all that is worth waiting for. */
+/* For dhetcd-recover.service: what is stuck is tried again for a short while, unless another job, a rescue perhaps,
+ * is at work. What is open goes on by itself. The answer is all that is worth waiting for. */
 static int method_settle_all(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Manager *m = userdata;

@@ -56,8 +56,8 @@ const char *txn_cause_of(const json_t *records);
 const char *txn_last_words_of(const json_t *records);
 
 /* What is tried again for days, because a host stays away, must not fill the log: whether such a record of the step
- * (`why` may be NULL: any) is there; whether it ended with the same words once before; whether nothing was done since it
- * ended. */
+ * (`why` may be NULL: any) is there; whether it ended with the same words once before; whether nothing was done
+ * since it ended. */
 bool txn_is_recorded(const json_t *records, const char *type, const char *step, const char *why);
 bool txn_was_stuck(const json_t *records, const char *why, const char *advice);
 bool txn_is_at_end(const json_t *records);
