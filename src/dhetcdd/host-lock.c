@@ -113,6 +113,8 @@ int begin_lock(HostOperation *op) {
         else if (r > 0)
                 return host_operation_answer(op, json_array());
         if (r >= 0)
+                r = host_operation_open_record(op); /* no room for it later would keep the job from going back */
+        if (r >= 0)
                 r = host_lock_write(op, host_operation_string(op, "holder"));
         return r < 0 ? r : host_operation_answer(op, json_array());
 }

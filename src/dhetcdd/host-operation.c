@@ -81,6 +81,10 @@ static HostKey key_of(const HostOperation *op) {
         return (HostKey){ .step = op->step, .operation = op->method->name, .verb = op->verb, .arguments = op->digest };
 }
 
+int host_operation_open_record(HostOperation *op) {
+        return open_record(op->host, op->txn, &op->record, &op->why);
+}
+
 int host_operation_intent(HostOperation *op, json_t *extra) {
         HostKey key = key_of(op);
         int r;
@@ -241,7 +245,7 @@ static int look_into_record(HostOperation *op) {
         const json_t *found;
         int r;
 
-        r = open_record(op->host, op->txn, &op->record, &op->why);
+        r = host_operation_open_record(op);
         if (r < 0)
                 return r;
 

@@ -112,6 +112,9 @@ int host_operation_start(HostOperation *op, sd_bus_message *m, sd_bus_error *ret
 
 /* ---- for the methods ---- */
 
+/* Opens the host's record of the transaction, which keeps room on the disk for the records to come. */
+int host_operation_open_record(HostOperation *op) _must_check_;
+
 /* The intent, with what to know again (may be NULL; stolen). */
 int host_operation_intent(HostOperation *op, json_t *extra) _must_check_;
 

@@ -52,7 +52,7 @@ class Faults:
 
         def fill():
             self.lab.exec("dh1", ["mkdir", "-p", jobs])
-            self.lab.exec("dh1", ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", jobs])
+            self.lab.exec("dh1", ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", jobs])
             self.lab.exec("dh1", ["systemctl", "stop", "dhetcdd"])
 
         def empty():
@@ -118,7 +118,7 @@ class Faults:
             self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
             self.lab.exec("dh3", ["mkdir", "-p", state])
             self.lab.exec("dh3", ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state])
-            events.append(When(self.lab, "merge", "done", fill))
+            events.append(When(self.lab, "deploy", "intent", fill))
             events.append(When(self.lab, "deploy", "undo", lambda: self.lab.exec("dh3", ["rm", f"{state}/filler"])))
 
         def mend():

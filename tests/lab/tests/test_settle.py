@@ -130,7 +130,7 @@ class Settle(SettleCase):
                 time.sleep(0.4)
         code = job.end()
         self.lab.mend(NEW, "enable_dh_etcd_systemd")
-        self.assertGreater(kills, 3)
+        self.assertGreater(kills, 2)
         self.assertEqual(code, ROLLED_BACK, job.output)
         self.assert_unchanged(self.before, self.list_before)
 
