@@ -168,15 +168,17 @@ static int restore_command(HostOperation *op, size_t i, const HostDataPaths *p, 
         _cleanup_free_ char *owner = NULL;
 
         switch (i) {
-        case 0:
-                return append_restore(op, p, argv);
+        case 0: /* etcd 3.4 refuses an empty one too; what is not empty stays, and is refused */
+                return append_words(argv, (const char *const[]){ "/bin/rmdir", "--", p->path, NULL });
         case 1:
+                return append_restore(op, p, argv);
+        case 2:
                 owner = format("%u:%u", op->admin.etcd_uid, op->admin.gid);
                 if (!owner)
                         return -ENOMEM;
                 return append_words(argv, (const char *const[]){ "/bin/chown", "--recursive", "--no-dereference", "--",
                                                                  owner, p->path, NULL });
-        case 2:
+        case 3:
                 return sync_command(p, argv);
         default:
                 return 0;
