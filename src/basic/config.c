@@ -48,6 +48,7 @@ static const Key keys[] = {
         { "settle", "RetryBudgetSec", KEY_SECONDS, offsetof(Config, retry_budget_usec), 1, 86400 },
         { "job", "KeepJobs", KEY_UNSIGNED, offsetof(Config, keep_jobs), 1, 10000 },
         { "job", "KeepDays", KEY_UNSIGNED, offsetof(Config, keep_days), 1, 36500 },
+        { "metrics", "TextfileDirectory", KEY_PATH, offsetof(Config, textfile_directory) },
 };
 
 /* One file being read. */
@@ -270,7 +271,8 @@ static int set_defaults(Config *c) {
         c->ssh_user = strdup("root");
         c->restart = strdup("needed");
         c->ssh_known_hosts_file = strdup(CONFIG_KNOWN_HOSTS_FILE);
-        if (!c->ssh_user || !c->restart || !c->ssh_known_hosts_file)
+        c->textfile_directory = strdup(CONFIG_TEXTFILE_DIRECTORY);
+        if (!c->ssh_user || !c->restart || !c->ssh_known_hosts_file || !c->textfile_directory)
                 return -ENOMEM;
 
         c->ssh_port = 22;
@@ -368,6 +370,7 @@ Config *config_free(Config *c) {
         free(c->etcd_cert_file);
         free(c->etcd_key_file);
         free(c->restart);
+        free(c->textfile_directory);
         for (size_t i = 0; c->sources && i < ELEMENTSOF(keys); i++)
                 free(c->sources[i]);
         free(c->sources);

@@ -13,6 +13,7 @@
 #define CONFIG_FILE "dhetcd.conf"
 #define CONFIG_DROPIN_DIR "dhetcd.conf.d"
 #define CONFIG_IDENTITY_FILE CONFIG_DIR "/ssh/id_ed25519"
+#define CONFIG_TEXTFILE_DIRECTORY "/var/lib/prometheus/node-exporter"
 #define CONFIG_KNOWN_HOSTS_FILE CONFIG_DIR "/known_hosts"
 
 typedef struct Config {
@@ -37,6 +38,8 @@ typedef struct Config {
         uint64_t retry_budget_usec;  /* the same, each time dhetcd-recover.timer tries again */
         unsigned keep_jobs;
         unsigned keep_days;
+
+        char *textfile_directory; /* of node_exporter; "": none */
 
         char **sources; /* of each key, "FILE:LINE", or NULL: its default; see config_each() */
 } Config;

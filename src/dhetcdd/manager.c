@@ -9,6 +9,7 @@
 #include "basic/string-util.h"
 #include "bus/names.h"
 #include "manager-internal.h"
+#include "metrics.h"
 
 /* With the job. */
 #define STUCK_NEXT                                                                                                     \
@@ -19,6 +20,20 @@ static void dispatch(Manager *m);
 
 /* Every change of a job goes through here: to disk first, then to whoever watches. A disk that takes no more is
  * reported and does not end the work: the transaction's own log decides what is true. */
+/* For a collector of metrics: it is no reason to fail. */
+static void tell_collector(const Manager *m) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (config_load(NULL, &config, NULL, NULL) < 0 || !config->textfile_directory)
+                return;
+        r = metrics_write(config->textfile_directory, &m->queue, m->jobs_dir, &error);
+        if (r < 0)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .error = r }, "No metrics: %s",
+                          error_text(error, r));
+}
+
 int manager_set_job(Manager *m, Job *j, JobState state, const char *text) {
         _cleanup_free_ char *error = NULL;
         bool moved = (j->state == JOB_RUNNING) != (state == JOB_RUNNING);
@@ -35,6 +50,7 @@ int manager_set_job(Manager *m, Job *j, JobState state, const char *text) {
                           "The state '%s' of job %s is not on disk: %s", job_state_to_string(state), j->id,
                           error_text(error, r));
         manager_emit_job_changed(m, j);
+        tell_collector(m);
         if (moved)
                 manager_emit_running_job(m);
         return r;
@@ -96,6 +112,7 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
                   "Job %s: %s etcd node%s %s, asked for by user %u", j->id, job_words(j->kind)->name,
                   strv_length(j->nodes) > 1 ? "s" : "", nodes, j->uid);
         manager_emit_job_changed(m, j);
+        tell_collector(m);
         manager_kick(m);
         return 0;
 }

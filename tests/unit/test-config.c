@@ -62,7 +62,8 @@ static void test_all_keys_and_dropins(void **state) {
             "# a comment\n[ssh]\nUser=dhadmin\nIdentityFile=/a/key\nKnownHostsFile=/a/known\nPort=2222\n"
             "ConnectTimeoutSec=3\n\n[etcd]\nCAFile=/ca\nCertFile=/cert\nKeyFile=/key\n\n[job]\nRestart=always\n"
             "SyncMargin=5\nSyncTimeoutSec=60\nStepTimeoutSec = 7\nWaitTimeoutSec=8\nMoveDataAside=yes\n"
-            "RequireOdd=on\nKeepJobs=3\nKeepDays=4\n[settle]\nBudgetSec=5\nRetryBudgetSec=6");
+            "RequireOdd=on\nKeepJobs=3\nKeepDays=4\n[settle]\nBudgetSec=5\nRetryBudgetSec=6\n"
+            "[metrics]\nTextfileDirectory=/metrics");
         put("dhetcd.conf.d/20-b.conf", "[ssh]\nPort=2200\n");
         put("dhetcd.conf.d/10-a.conf", "[ssh]\nPort=2100\nUser=\n[job]\nRequireOdd=no\n");
         put("dhetcd.conf.d/30-not", "[ssh]\nPort=1\n");
@@ -88,6 +89,7 @@ static void test_all_keys_and_dropins(void **state) {
         assert_int_equal(c->retry_budget_usec, 6 * USEC_PER_SEC);
         assert_int_equal(c->keep_jobs, 3);
         assert_int_equal(c->keep_days, 4);
+        assert_string_equal(c->textfile_directory, "/metrics");
 }
 
 /* "[section] Key=value source", for each key */
