@@ -5,6 +5,8 @@ import unittest
 
 from support import BUSY, LabCase, address
 
+METRICS = "/var/lib/prometheus/node-exporter"
+
 
 class GrowOneByOne(LabCase):
     """1 → 2 → 3 by systemctl, with a new CA: the front door of the product."""
@@ -111,6 +113,7 @@ class Queue(LabCase):
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def test_queue(self):
+        self.lab.exec("dh1", ["mkdir", "-p", METRICS])
         self.lab.break_script("dh1", "config_generator", "hang")
         self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
         status = self.wait_status(address(2), "generate")
@@ -131,6 +134,11 @@ class Queue(LabCase):
         self.wait_unit_gone(address(3))
         self.assert_voters(2)
         self.assertEqual(self.newest_job()["state"], "committed")
+
+        metrics = self.lab.read("dh1", f"{METRICS}/dhetcd.prom")
+        for line in ('dhetcd_jobs{state="rolled-back"} 1', "dhetcd_last_job_success 1",
+                     f'dhetcd_last_job_steps{{node="{address(3)}",result="undone"}} 0'):
+            self.assertIn(f"{line}\n", metrics)
 
     def wait_status(self, node, word):
         return self.wait(f"the status of {node} says '{word}'", lambda: self.status_with(node, word), 60)
