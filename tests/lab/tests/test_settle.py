@@ -122,6 +122,8 @@ class Settle(SettleCase):
     def test_3_daemons_killed(self):
         self.lab.break_script(NEW, "enable_dh_etcd_systemd", "fail")
         job = Job(self)
+        self.wait("the job is known", lambda: any(
+            json.loads(text)["state"] == "running" for text in self.job_files("dh1")))
         kills, until = 0, time.monotonic() + 12
         while job.is_alive() and time.monotonic() < until:
             for host in ("dh1", "dh2", NEW):
@@ -184,7 +186,9 @@ class Settle(SettleCase):
         self.assertEqual(sorted(set(cries)), sorted(cries))
         log = self.lab.host("dh1").path(f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl").read_text().splitlines()
         told = [(r["type"], r.get("step"), r.get("why")) for r in map(json.loads, log) if r["type"] != "note"]
-        self.assertEqual(sorted(set(told), key=str), sorted(told, key=str))
+        again = [r for r in told if r[0] != "end"]
+        self.assertEqual(sorted(set(again), key=str), sorted(again, key=str))
+        self.assertLessEqual(len(told) - len(again), 1 + sum(r[0] == "undo-failed" for r in again))
 
     def wait_rolled_back(self, job):
         self.wait("the timer ends the job", lambda: self.job(job)["state"] == "rolled-back", 120)
