@@ -7,7 +7,7 @@
 #include <string.h>
 #include <systemd/sd-journal.h>
 
-#define FIELDS_MAX 20U
+#define FIELDS_MAX 24U
 
 const char *event_message_id(EventKind kind) {
         static const char *const ids[_EVENT_KIND_MAX] = {
@@ -62,6 +62,13 @@ static void fields_add_context(Fields *f, const EventContext *c) {
                 fields_add(f, "DHETCD_MEMBER_ID", "%" PRIx64, c->member_id);
         fields_add_string(f, "DHETCD_HASH_BEFORE", c->before);
         fields_add_string(f, "DHETCD_HASH_AFTER", c->after);
+        if (c->what) {
+                fields_add_string(f, "DHETCD_WHAT", c->what);
+                fields_add(f, "DHETCD_DONE", "%" PRIu64, c->done);
+                fields_add(f, "DHETCD_TOTAL", "%" PRIu64, c->total);
+                if (c->rate > 0)
+                        fields_add(f, "DHETCD_RATE", "%" PRIu64, c->rate);
+        }
         if (c->error != 0)
                 fields_add(f, "ERRNO", "%d", c->error < 0 ? -c->error : c->error);
 }

@@ -72,7 +72,11 @@ typedef struct EventContext {
         uint64_t member_id;  /* DHETCD_MEMBER_ID, in hexadecimal */
         const char *before;  /* DHETCD_HASH_BEFORE */
         const char *after;   /* DHETCD_HASH_AFTER */
-        int error;           /* ERRNO, positive or negative */
+        uint64_t done;       /* DHETCD_DONE, DHETCD_TOTAL, DHETCD_RATE (a second): how far it has come */
+        uint64_t total;
+        uint64_t rate;
+        const char *what; /* DHETCD_WHAT: what these count, "bytes" or "entries" */
+        int error;        /* ERRNO, positive or negative */
 } EventContext;
 
 /* Writes one event. `priority` is LOG_*. Also to standard error when it is a terminal or when no journal is there.

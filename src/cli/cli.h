@@ -43,6 +43,8 @@ typedef struct Args {
 extern Args args;
 
 /* The verbs; argv[0] is the verb. Each returns an exit code. */
+int verb_cluster(int argc, char **argv);
+int verb_plan(int argc, char **argv);
 int verb_add(int argc, char **argv);
 int verb_list(int argc, char **argv);
 int verb_show(int argc, char **argv);
@@ -58,6 +60,9 @@ int client_open(sd_bus **ret);
 int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
 int client_get_job(sd_bus *bus, const char *job, json_t **ret);
+int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret); /* … whose answer is a JSON object */
+/* The arguments of AddNodes and Plan, from `args`. */
+int client_append_request(sd_bus_message *call, char **nodes);
 int client_error(const sd_bus_error *error); /* says it, and returns the exit code for it */
 int client_fail(int error);                  /* the same for an errno */
 

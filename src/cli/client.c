@@ -68,17 +68,11 @@ int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret) {
         return EXIT_DONE;
 }
 
-int client_get_job(sd_bus *bus, const char *job, json_t **ret) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *text;
         int k, r;
 
-        k = client_new_call(bus, "GetJob", &call);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_append_basic(call, 's', job);
-        if (r < 0)
-                return client_fail(r);
         k = client_call(bus, call, &reply);
         if (k != EXIT_DONE)
                 return k;
@@ -87,4 +81,42 @@ int client_get_job(sd_bus *bus, const char *job, json_t **ret) {
                 return client_fail(r);
         *ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         return *ret ? EXIT_DONE : client_fail(-EBADMSG);
+}
+
+static int append_bool(sd_bus_message *call, const char *name, int value) {
+        return value < 0 ? 0 : sd_bus_message_append(call, "{sv}", name, "b", value);
+}
+
+int client_append_request(sd_bus_message *call, char **nodes) {
+        int r;
+
+        r = sd_bus_message_append_strv(call, nodes);
+        if (r >= 0)
+                r = sd_bus_message_open_container(call, 'a', "{sv}");
+        if (r >= 0 && args.restart)
+                r = sd_bus_message_append(call, "{sv}", "restart", "s", args.restart);
+        if (r >= 0 && args.policy)
+                r = sd_bus_message_append(call, "{sv}", "policy", "s", args.policy);
+        if (r >= 0)
+                r = append_bool(call, "wait", args.wait);
+        if (r >= 0)
+                r = append_bool(call, "move-data-aside", args.move_data_aside);
+        if (r >= 0)
+                r = append_bool(call, "require-odd", args.require_odd);
+        if (r >= 0)
+                r = sd_bus_message_close_container(call);
+        return r < 0 ? r : sd_bus_message_append(call, "t", (uint64_t) 0);
+}
+
+int client_get_job(sd_bus *bus, const char *job, json_t **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int k, r;
+
+        k = client_new_call(bus, "GetJob", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append_basic(call, 's', job);
+        if (r < 0)
+                return client_fail(r);
+        return client_call_json(bus, call, ret);
 }

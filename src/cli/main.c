@@ -28,6 +28,9 @@ typedef struct Verb {
 static const Verb verbs[] = {
         { "list", 0, 0, verb_list, "list", "List the jobs (this is done without a verb, too)" },
         { "add", 1, -1, verb_add, "add NODE...", "Add hosts, by address, to the etcd cluster" },
+        { "cluster", 0, 0, verb_cluster, "cluster", "Show the members of the cluster and their status" },
+        { "plan", 1, -1, verb_plan, "plan NODE...", "Show what \"add\" would do, or why it would refuse" },
+        { "check", 1, -1, verb_plan, "check NODE...", "The same as plan" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },

@@ -6,31 +6,6 @@
 #include "cli.h"
 #include "follow.h"
 
-static int append_bool(sd_bus_message *call, const char *name, int value) {
-        return value < 0 ? 0 : sd_bus_message_append(call, "{sv}", name, "b", value);
-}
-
-static int append_request(sd_bus_message *call, char **nodes) {
-        int r;
-
-        r = sd_bus_message_append_strv(call, nodes);
-        if (r >= 0)
-                r = sd_bus_message_open_container(call, 'a', "{sv}");
-        if (r >= 0 && args.restart)
-                r = sd_bus_message_append(call, "{sv}", "restart", "s", args.restart);
-        if (r >= 0 && args.policy)
-                r = sd_bus_message_append(call, "{sv}", "policy", "s", args.policy);
-        if (r >= 0)
-                r = append_bool(call, "wait", args.wait);
-        if (r >= 0)
-                r = append_bool(call, "move-data-aside", args.move_data_aside);
-        if (r >= 0)
-                r = append_bool(call, "require-odd", args.require_odd);
-        if (r >= 0)
-                r = sd_bus_message_close_container(call);
-        return r < 0 ? r : sd_bus_message_append(call, "t", (uint64_t) 0);
-}
-
 int verb_add(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
@@ -44,7 +19,7 @@ int verb_add(int argc, char **argv) {
                 k = client_new_call(bus, "AddNodes", &call);
         if (k != EXIT_DONE)
                 return k;
-        r = append_request(call, argv + 1);
+        r = client_append_request(call, argv + 1);
         if (r < 0)
                 return client_fail(r);
         k = client_call(bus, call, &reply);

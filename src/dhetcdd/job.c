@@ -45,17 +45,25 @@ Job *job_free(Job *j) {
         return NULL;
 }
 
+int job_random_id(char ret[static JOB_ID_DIGITS + 1]) {
+        sd_id128_t id;
+        int r = sd_id128_randomize(&id);
+
+        if (r < 0)
+                return r;
+        hex_encode(id.bytes, JOB_ID_DIGITS / 2, ret);
+        return 0;
+}
+
 int job_new(char *const *nodes, json_t *options, uint32_t uid, Job **ret) {
         _cleanup_(job_freep) Job *j = calloc(1, sizeof(Job));
-        sd_id128_t id;
         int r;
 
         if (!j)
                 return -ENOMEM;
-        r = sd_id128_randomize(&id);
+        r = job_random_id(j->id);
         if (r < 0)
                 return r;
-        hex_encode(id.bytes, JOB_ID_DIGITS / 2, j->id);
 
         j->nodes = strv_copy(nodes);
         j->options = json_copy(options);

@@ -59,6 +59,8 @@ static inline bool job_state_is_open(JobState s) {
 /* 8 lowercase hexadecimal digits. */
 bool job_id_is_valid(const char *s);
 
+int job_random_id(char ret[static JOB_ID_DIGITS + 1]);
+
 /* A new queued job with an id of its own. `nodes` and `options` are copied (the options shallowly). */
 int job_new(char *const *nodes, json_t *options, uint32_t uid, Job **ret) _must_check_;
 Job *job_free(Job *j);

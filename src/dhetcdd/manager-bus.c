@@ -40,7 +40,7 @@ int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error
                                  holder->id, advice);
 }
 
-static int read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
+int manager_read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
         _cleanup_(config_freep) Config *config = NULL;
         _cleanup_free_ char *text = NULL;
         int r;
@@ -64,7 +64,7 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         Job *j;
         int r;
 
-        r = read_add_request(message, &a, error);
+        r = manager_read_add_request(message, &a, error);
         if (r < 0)
                 return r;
         nodes = strv_join(a.nodes, " ");
@@ -333,6 +333,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         METHOD("AddNodes", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(job), method_add_nodes),
         METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
+        METHOD("Look", "", , "s", ARG(json), manager_method_look),
+        METHOD("Plan", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(json), manager_method_plan),
         METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
         METHOD("RollbackJob", "sb", ARG(job) ARG(force), "", , method_rollback_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),

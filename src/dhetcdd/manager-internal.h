@@ -5,6 +5,7 @@
  *
  *   manager.c          the object, the queue's turns, how a job begins and ends
  *   manager-bus.c      org.dhetcd1.Manager
+ *   manager-look.c     Look and Plan
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
  *   manager-takeover.c TakeOver
@@ -15,6 +16,7 @@
 
 #include "basic/config.h"
 #include "basic/event.h"
+#include "basic/string-util.h"
 #include "bus/polkit.h"
 #include "job-queue.h"
 #include "manager.h"
@@ -22,6 +24,7 @@
 #define TXN_ATTEMPTS_MAX 2U /* units started for one transaction before it is called stuck */
 
 typedef struct TxnRun TxnRun;
+typedef struct Look Look;
 
 struct Manager {
         sd_event *event;
@@ -29,6 +32,7 @@ struct Manager {
         char *jobs_dir;
         JobQueue queue;
         TxnRun *run; /* the transaction being worked on; at most one */
+        Look *looks; /* the answers somebody waits for */
         Polkit *polkit;
 
         sd_bus_slot *vtable_slot, *subscribe_slot;
@@ -80,6 +84,14 @@ typedef struct AddRequest {
 void add_request_done(AddRequest *a);
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr);
 
+/* manager-look.c */
+int manager_method_look(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error);
+void looks_free(Look *first);
+
+/* manager-bus.c: what AddNodes and Plan take. */
+int manager_read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error);
+
 /* manager-takeover.c */
 int manager_method_take_over(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
@@ -95,5 +107,9 @@ char *txn_unit_name(const Job *j, size_t n);
 /* `verb` is of dhetcd-worker; `budget` (with "retry") in seconds, or NULL. */
 int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, const char *budget, char *const *without,
                      sd_bus_message **ret);
+/* dhetcd-look-ID.service, whose answer is written to `fd`. */
+#define LOOK_USEC (150 * USEC_PER_SEC) /* how long it may take; the callers wait a little longer */
+int look_unit_message(sd_bus *bus, const char *id, const char *request, int fd, char *const *without,
+                      sd_bus_message **ret);
 /* What systemd's refusal says must be left out: 1 and one more name in *without, 0 when it is another error. */
 int txn_unit_learn(const char *why, char ***without);

@@ -85,7 +85,7 @@ static void add_service(Properties *p, const char *verb, const char *txn, const 
 
 /* The worker speaks to etcd and the buses, keeps its log, writes the package and starts ssh; nothing else is left to
  * it. */
-static void add_sandbox(Properties *p, const char *runtime) {
+static void add_sandbox(Properties *p, const char *runtime, bool writes) {
         const uint64_t capabilities = UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE |
                                       UINT64_C(1) << CAP_DAC_READ_SEARCH | UINT64_C(1) << CAP_FOWNER;
 
@@ -96,7 +96,8 @@ static void add_sandbox(Properties *p, const char *runtime) {
         add(p, "NoNewPrivileges", "b", 1);
         add(p, "CapabilityBoundingSet", "t", capabilities);
         add(p, "ProtectSystem", "s", "strict");
-        add(p, "ReadWritePaths", "as", 2, DHETCD_STATE_DIR, "-/etc/sysconfig/deephaven");
+        if (writes)
+                add(p, "ReadWritePaths", "as", 2, DHETCD_STATE_DIR, "-/etc/sysconfig/deephaven");
         add(p, "ProtectHome", "s", "read-only"); /* ssh may have its keys there */
         add(p, "PrivateTmp", "b", 1);
         add(p, "PrivateDevices", "b", 1);
@@ -147,7 +148,39 @@ int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, cons
         add(&p, "Documentation", "as", 1, "man:dhetcd(1)");
         add_service(&p, verb, txn, budget);
         add_log_fields(&p, j->id, txn);
-        add_sandbox(&p, runtime);
+        add_sandbox(&p, runtime, /* writes= */ true);
+        RET_GATHER(p.error, unit_job_transient_close(message));
+        if (p.error < 0)
+                return p.error;
+
+        *ret = TAKE_PTR(message);
+        return 0;
+}
+
+int look_unit_message(sd_bus *bus, const char *id, const char *request, int fd, char *const *without,
+                      sd_bus_message **ret) {
+        _cleanup_free_ char *name = format("dhetcd-look-%s.service", id), *runtime = format("dhetcd-look-%s", id);
+        static const char worker[] = DHETCD_LIBEXEC_DIR "/dhetcd-worker";
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+        Properties p = { .without = without };
+        int r;
+
+        if (!name || !runtime)
+                return -ENOMEM;
+        r = unit_job_transient_open(bus, name, &message);
+        if (r < 0)
+                return r;
+
+        p.message = message;
+        add(&p, "Description", "s", "Looking at the etcd cluster");
+        add(&p, "Documentation", "as", 1, "man:dhetcd(1)");
+        add(&p, "Type", "s", "exec");
+        add(&p, "ExecStart", "a(sasb)", 1, worker, 3, worker, "look", request, 0);
+        add(&p, "StandardOutputFileDescriptor", "h", fd);
+        add(&p, "Slice", "s", "dhetcd.slice");
+        add(&p, "RuntimeMaxUSec", "t", LOOK_USEC);
+        add(&p, "CollectMode", "s", "inactive-or-failed");
+        add_sandbox(&p, runtime, /* writes= */ false);
         RET_GATHER(p.error, unit_job_transient_close(message));
         if (p.error < 0)
                 return p.error;

@@ -505,6 +505,7 @@ Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
         m->run = txn_run_free(m->run);
+        looks_free(m->looks);
         sd_bus_slot_unref(m->vtable_slot);
         sd_bus_slot_unref(m->subscribe_slot);
         sd_event_source_unref(m->dispatch_source);
@@ -519,5 +520,5 @@ Manager *manager_free(Manager *m) {
 }
 
 bool manager_is_idle(const Manager *m) {
-        return !m->run && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
+        return !m->run && !m->looks && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
 }

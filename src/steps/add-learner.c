@@ -86,7 +86,7 @@ static int apply(void *world, char **reterr) {
         }
 
         new->member_id = id;
-        addition_progress(a, "%s is learner %" PRIx64, new->address, id);
+        addition_progress_of(a, new, &(Progress){}, "%s is learner %" PRIx64, new->address, id);
         return txn_remember(a->transaction, "member-id", json_integer((json_int_t) id), reterr);
 }
 
@@ -124,9 +124,17 @@ static int undo(void *world, char **reterr) {
                      : r;
 }
 
+static void foresee(void *world, StepForecast *f) {
+        f->seconds = 3;
+        f->why = "a learner has no vote: the quorum stays as it is. etcd waits 5 s after any member's restart";
+}
+
 const Step step_add_learner = {
         .name = "add-learner",
         .title = "Adding the new node to the cluster as a learner",
+        .asks = CHANGES_MEMBERS,
+        .undoes = "the learner is removed from the member list",
+        .foresee = foresee,
         .check = check,
         .apply = apply,
         .prove = prove,

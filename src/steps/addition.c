@@ -3,8 +3,6 @@
 #include "addition.h"
 
 #include <poll.h>
-#include <stdarg.h>
-#include <systemd/sd-daemon.h>
 
 #include "basic/error.h"
 #include "basic/fs.h"
@@ -43,11 +41,23 @@ static int load_options(Addition *a, const json_t *options) {
         return load_rescue(a, options);
 }
 
+static int load_nodes(Addition *a, const json_t *nodes, const char *from, char **reterr) {
+        json_t *node;
+        size_t i;
+        int r;
+
+        json_array_foreach ((json_t *) nodes, i, node) {
+                if (!json_is_string(node) || address_check(json_string_value(node)) < 0)
+                        return fail(reterr, -EBADMSG, "%s: an entry of \"nodes\" is not an address", from);
+                r = strv_append(&a->nodes, json_string_value(node));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
 static int load_job(Addition *a, unsigned number, char **reterr) {
         _cleanup_free_ char *path = format("%s/%s/job.json", DHETCD_JOBS_DIR, a->job), *text = NULL;
         _cleanup_json_ json_t *job = NULL;
-        json_t *node;
-        size_t i;
         int r;
 
         if (!path)
@@ -60,13 +70,9 @@ static int load_job(Addition *a, unsigned number, char **reterr) {
         if (a->kind < 0)
                 return fail(reterr, -EBADMSG, "%s: the job's kind is not known to this version", path);
 
-        json_array_foreach (json_object_get(job, "nodes"), i, node) {
-                if (!json_is_string(node) || address_check(json_string_value(node)) < 0)
-                        return fail(reterr, -EBADMSG, "%s: an entry of \"nodes\" is not an address", path);
-                r = strv_append(&a->nodes, json_string_value(node));
-                if (r < 0)
-                        return r;
-        }
+        r = load_nodes(a, json_object_get(job, "nodes"), path, reterr);
+        if (r < 0)
+                return r;
         if (number < 1 || number > strv_length(a->nodes))
                 return fail(reterr, -EBADMSG, "%s: the job has no node number %u", path, number);
 
@@ -115,6 +121,29 @@ int addition_load(const char *txn, int cancel_fd, Addition **ret, char **reterr)
         return 0;
 }
 
+int addition_new_look(const json_t *request, const char *dir, int cancel_fd, Addition **ret, char **reterr) {
+        _cleanup_(addition_freep) Addition *a = calloc(1, sizeof(Addition));
+        int r;
+
+        if (!a)
+                return -ENOMEM;
+        a->cancel_fd = cancel_fd;
+        a->warnings = json_array();
+        a->txn = strdup("look");
+        a->dir = strdup(dir);
+        if (!a->warnings || !a->txn || !a->dir)
+                return -ENOMEM;
+        r = load_config(a, reterr);
+        if (r >= 0)
+                r = load_nodes(a, json_object_get(request, "nodes"), "the request", reterr);
+        if (r >= 0)
+                r = load_options(a, json_object_get(request, "options"));
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(a);
+        return 0;
+}
+
 static void host_done(Host *h) {
         host_client_free(h->client);
         free(h->address);
@@ -135,6 +164,7 @@ Addition *addition_free(Addition *a) {
         txn_free(a->transaction);
         strv_free(a->nodes);
         config_free(a->config);
+        json_decref(a->warnings);
         free(a->cluster_id);
         free(a->rescue.job);
         free(a->rescue.snapshot);
@@ -488,58 +518,6 @@ int addition_open_etcd(Addition *a, char **reterr) {
                 if (strv_append(&voters, h->client_url) < 0)
                         return -ENOMEM;
         return voters ? etcd_client_set_voters(a->etcd, voters) : 0;
-}
-
-/* ---- telling ---- */
-
-static EventContext context_of(const Addition *a, const Host *h) {
-        return (EventContext){
-                .job = a->job,
-                .txn = a->txn,
-                .step = a->step ? a->step->name : NULL,
-                .step_index = a->step_index,
-                .step_count = a->step_count,
-                .node = a->nodes ? a->nodes[a->index] : NULL,
-                .host = h ? h->address : NULL,
-                .phase = a->phase,
-                .member_id = h ? h->member_id : 0,
-        };
-}
-
-void addition_event(Addition *a, EventKind kind, int priority, const Host *h, const char *fmt, ...) {
-        EventContext context = context_of(a, h);
-        _cleanup_free_ char *text = NULL;
-        va_list ap;
-
-        va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                text = NULL;
-        va_end(ap);
-        log_event(kind, priority, &context, "%s", text ?: fmt);
-}
-
-void addition_progress(Addition *a, const char *fmt, ...) {
-        EventContext context = context_of(a, NULL);
-        _cleanup_free_ char *text = NULL;
-        va_list ap;
-
-        va_start(ap, fmt);
-        if (vasprintf(&text, fmt, ap) < 0)
-                text = NULL;
-        va_end(ap);
-
-        context.phase = "progress";
-        log_event(EVENT_STEP_PROGRESS, LOG_INFO, &context, "[%u/%u] %s: %s", a->step_index, a->step_count,
-                  a->step ? a->step->name : "start", text ?: fmt);
-        (void) sd_notifyf(0, "STATUS=Step %u/%u, %s: %s", a->step_index, a->step_count,
-                          a->step ? a->step->name : "start", text ?: fmt);
-}
-
-void addition_relay(Addition *a, const Host *h, char *const *lines) {
-        if (h->this_host)
-                return; /* its journal has them */
-        STRV_FOREACH (line, lines)
-                addition_event(a, EVENT_SCRIPT_OUTPUT, LOG_INFO, h, "%s: %s", h->address, *line);
 }
 
 /* ---- waiting ---- */

@@ -66,6 +66,9 @@ typedef struct Addition {
         bool promoted;         /* the new node has a vote */
         char *taken_over_from; /* the job's host, where this is not it; NULL otherwise */
 
+        json_t *warnings; /* of a look, which writes nothing to the journal; else NULL; owned */
+        uint64_t db_size; /* bytes of the largest member's database, as the preflight found it */
+
         EtcdClient *etcd;
         Txn *transaction;
         const Step *step; /* the present one, for the journal; index from 1 */
@@ -78,6 +81,10 @@ typedef struct Addition {
 int addition_load(const char *txn, int cancel_fd, Addition **ret, char **reterr) _must_check_;
 Addition *addition_free(Addition *a);
 DEFINE_CLEANUP(Addition *, addition_free)
+
+/* Not a transaction: only to look. `request` is {"nodes": […], "options": {…}}, `dir` is where it may keep files. */
+int addition_new_look(const json_t *request, const char *dir, int cancel_fd, Addition **ret,
+                      char **reterr) _must_check_;
 
 /* The plan on disk. -ENOENT where the transaction never came so far. */
 int addition_save_plan(Addition *a, char **reterr) _must_check_;
@@ -144,6 +151,14 @@ int addition_open_etcd(Addition *a, char **reterr) _must_check_;
 void addition_event(Addition *a, EventKind kind, int priority, const Host *h, const char *format, ...) _printf_(5, 6);
 /* Progress of the present step: journal, and the status line of the unit. */
 void addition_progress(Addition *a, const char *format, ...) _printf_(2, 3);
+/* The same, about one host (may be NULL), and how far what takes long has come. */
+typedef struct Progress {
+        uint64_t done, total, rate; /* the rate a second; 0: not known */
+        const char *what;           /* "bytes", "entries"; NULL: nothing is counted */
+        const char *phase;          /* NULL: "progress" */
+        const char *unit;           /* the systemd unit it is about, or NULL */
+} Progress;
+void addition_progress_of(Addition *a, const Host *h, const Progress *progress, const char *format, ...) _printf_(4, 5);
 /* Relays what a script printed on another host into this host's journal. */
 void addition_relay(Addition *a, const Host *h, char *const *lines);
 

@@ -10,20 +10,27 @@
 #include "cluster.h"
 #include "steps.h"
 
-#define PROGRESS_INTERVAL (5 * USEC_PER_SEC)
+#define BYTES_PER_SEC (50U << 20) /* for the forecast */
+#define PROGRESS_INTERVAL USEC_PER_SEC
 
-typedef struct Progress {
+typedef struct Pace {
         Addition *addition;
-        uint64_t last;
-} Progress;
+        uint64_t begun, told; /* CLOCK_BOOTTIME */
+} Pace;
 
 static void on_progress(uint64_t done, uint64_t remaining, void *userdata) {
-        Progress *p = userdata;
+        uint64_t now = now_boot();
+        Pace *p = userdata;
 
-        if (now_boot() - p->last < PROGRESS_INTERVAL)
+        if (now - p->told < PROGRESS_INTERVAL)
                 return;
-        p->last = now_boot();
-        addition_progress(p->addition, "%" PRIu64 " of %" PRIu64 " MiB", done >> 20, (done + remaining) >> 20);
+        p->told = now;
+        addition_progress_of(p->addition, NULL,
+                             &(Progress){ .done = done,
+                                          .total = done + remaining,
+                                          .rate = done * USEC_PER_SEC / (now - p->begun),
+                                          .what = "bytes" },
+                             "%" PRIu64 " of %" PRIu64 " MiB", done >> 20, (done + remaining) >> 20);
 }
 
 static char *backup_path(const Addition *a) {
@@ -33,7 +40,7 @@ static char *backup_path(const Addition *a) {
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_free_ char *path = backup_path(a);
-        Progress progress = { a, now_boot() };
+        Pace pace = { a, now_boot(), now_boot() };
         Host *leader, *source;
         EtcdSnapshot snapshot;
         int r;
@@ -48,21 +55,30 @@ static int apply(void *world, char **reterr) {
                 if (h != leader)
                         source = h;
 
-        r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &progress,
+        r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &pace,
                           &snapshot, reterr);
         if (r < 0)
                 return r;
 
-        addition_progress(a, "%" PRIu64 " KiB from %s in %s, SHA-256 %.16s…", snapshot.bytes >> 10, source->address,
-                          path, snapshot.sha256);
+        addition_progress_of(a, source, &(Progress){}, "%" PRIu64 " KiB from %s in %s, SHA-256 %.16s…",
+                             snapshot.bytes >> 10, source->address, path, snapshot.sha256);
         return txn_remember(
                 a->transaction, "backup",
                 json_pack("{ss sI ss}", "path", path, "bytes", (json_int_t) snapshot.bytes, "sha256", snapshot.sha256),
                 reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->seconds = 1 + (unsigned) (a->db_size / BYTES_PER_SEC);
+        f->why = "the snapshot is kept, also when all is undone";
+}
+
 const Step step_backup = {
         .name = "backup",
         .title = "Saving a snapshot of etcd's data",
+        .asks = CHANGES_THIS_HOST,
+        .foresee = foresee,
         .apply = apply,
 };

@@ -168,13 +168,21 @@ int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **
 /* ---- restarting ---- */
 
 int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr) {
+        uint64_t begun = now_boot();
         int r;
 
-        addition_progress(a, "restarting %s on %s", DH_ETCD_UNIT, h->address);
+        addition_progress_of(a, h, &(Progress){ .phase = "restarting", .unit = DH_ETCD_UNIT }, "restarting %s on %s",
+                             DH_ETCD_UNIT, h->address);
         r = host_manage_unit(h->client, a->txn, step, "restart", a->config->step_timeout_usec, reterr);
         if (r < 0)
                 return r;
-        return cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
+        r = cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
+        if (r < 0)
+                return r;
+        addition_progress_of(a, h, &(Progress){ .phase = "restarted", .unit = DH_ETCD_UNIT },
+                             "%s is in quorum again after %" PRIu64 " ms", h->address,
+                             (now_boot() - begun) / USEC_PER_MSEC);
+        return 0;
 }
 
 /* Another voter that is in quorum now. */

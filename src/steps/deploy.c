@@ -17,7 +17,7 @@ static int unpack(Addition *a, Host *h, const char *data, size_t size, const cha
 
         if (!number)
                 return -ENOMEM;
-        addition_progress(a, "unpacking the package on %s", h->address);
+        addition_progress_of(a, h, &(Progress){}, "unpacking the package on %s", h->address);
         r = host_deliver(h->client, a->txn, step_deploy.name, data, size, digest, CALL_TIMEOUT, reterr);
         if (r >= 0)
                 r = run_vendor_script(a, h, step_deploy.name, "unpackage-server", arguments, reterr);
@@ -111,10 +111,19 @@ static int undo(void *world, char **reterr) {
         return cluster_rolling_restart(a, "deploy-undo", was_restarted, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->seconds = 2 * (unsigned) a->n_hosts;
+        f->why = "a running etcd reads its certificates at each handshake: it needs no restart for them";
+}
+
 const Step step_deploy = {
         .name = "deploy",
         .title = "Unpacking the package on the members and the new node",
         .changes = CHANGES_MEMBERS | CHANGES_NEW | CHANGES_THIS_HOST,
+        .undoes = "every host gets its old files back; members that were restarted are restarted with them",
+        .foresee = foresee,
         .apply = apply,
         .prove = prove,
         .undo = undo,

@@ -38,10 +38,20 @@ static int undo(void *world, char **reterr) {
         return restore_hosts(world, &step_finish, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->restarts = a->restart_always ? CHANGES_NEW : 0;
+        f->why = a->restart_always ? "restart=always: the new node is restarted, as the vendor's page says"
+                                   : "a running etcd does not read it: no restart";
+}
+
 const Step step_finish = {
         .name = "finish",
         .title = "Setting the new node's initial-cluster-state back to 'new'",
         .changes = CHANGES_NEW,
+        .undoes = "only by \"dhetcd rollback\": the new node gets its old files back",
+        .foresee = foresee,
         .apply = apply,
         .prove = prove,
         .undo = undo,

@@ -79,10 +79,19 @@ static int undo(void *world, char **reterr) {
         return restore_hosts(world, &step_generate, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        f->skipped = package_covers(world, NULL) > 0;
+        f->seconds = f->skipped ? 1 : 5;
+        f->why = f->skipped ? "the package already lists every node of the job"
+                            : "config_generator.sh runs, and the cluster keeps its ID";
+}
+
 const Step step_generate = {
         .name = "generate",
         .title = "Generating the configuration package for all nodes",
         .changes = CHANGES_THIS_HOST,
+        .undoes = "the package of before is back",
+        .foresee = foresee,
         .check = check,
         .apply = apply,
         .prove = prove,

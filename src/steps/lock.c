@@ -109,6 +109,8 @@ static int undo(void *world, char **reterr) {
 const Step step_lock = {
         .name = "lock",
         .title = "Locking every host and taking a first snapshot",
+        .asks = CHANGES_THIS_HOST | CHANGES_MEMBERS | CHANGES_NEW,
+        .undoes = "every host is compared with its first snapshot, and released",
         .rejects = true,
         .undo_last = true,
         .apply = apply,

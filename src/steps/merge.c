@@ -76,6 +76,7 @@ const Step step_merge = {
         .name = "merge",
         .title = "Merging the cluster's passwords and its present CA into the package",
         .changes = CHANGES_THIS_HOST,
+        .undoes = "the package of before is back",
         .apply = apply,
         .prove = prove,
         .undo = undo,

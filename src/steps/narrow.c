@@ -52,10 +52,16 @@ static int undo(void *world, char **reterr) {
         return restore_hosts(world, &step_narrow, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        f->why = "every other byte of config.yaml stays; etcd ignores initial-cluster once it has data";
+}
+
 const Step step_narrow = {
         .name = "narrow",
         .title = "Listing only the members and this node in initial-cluster",
         .changes = CHANGES_MEMBERS | CHANGES_NEW,
+        .undoes = "every host gets its old config.yaml back",
+        .foresee = foresee,
         .apply = apply,
         .prove = prove,
         .undo = undo,

@@ -65,7 +65,7 @@ static int check_package(const json_t *facts, char **reterr) {
 
 /* ---- the cluster ---- */
 
-static int read_endpoints(char ***ret, char **reterr) {
+int preflight_endpoints(char ***ret, char **reterr) {
         static const char path[] = DH_ROOT_CLIENT_DIR "/endpoints";
         _cleanup_free_ char *text = NULL;
         _cleanup_strv_ char **endpoints = NULL;
@@ -99,7 +99,7 @@ static int find_members(Addition *a, EtcdMembers **ret, char **reterr) {
         _cleanup_free_ char *last = NULL;
         int r;
 
-        r = read_endpoints(&endpoints, reterr);
+        r = preflight_endpoints(&endpoints, reterr);
         if (r < 0)
                 return r;
         STRV_FOREACH (e, endpoints) {
@@ -318,7 +318,7 @@ static int check_host(Addition *a, Host *h, const Reference *reference, uint64_t
         const char *digest;
         int r;
 
-        addition_progress(a, "looking at %s", h->address);
+        addition_progress_of(a, h, &(Progress){}, "looking at %s", h->address);
         r = host_describe(h->client, CALL_TIMEOUT, &facts, reterr);
         if (r >= 0)
                 r = check_common(h->client, h->address, facts, reference, reterr);
@@ -453,12 +453,22 @@ static int apply(void *world, char **reterr) {
                 r = check_own_disk(facts, db_size, reterr);
         if (r >= 0)
                 r = check_hosts(a, facts, db_size, reterr);
+        a->db_size = db_size;
         return r < 0 ? r : addition_save_plan(a, reterr);
+}
+
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->seconds = 1 + (unsigned) a->n_hosts;
+        f->why = "nothing is changed before all of it holds";
 }
 
 const Step step_preflight = {
         .name = "preflight",
         .title = "Checking the cluster and every host",
+        .asks = CHANGES_THIS_HOST | CHANGES_MEMBERS | CHANGES_NEW,
+        .foresee = foresee,
         .rejects = true,
         .apply = apply,
 };

@@ -7,6 +7,9 @@
  * and what the configuration names. */
 int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) _must_check_;
 
+/* The client URLs that this host's root client has, one at least. */
+int preflight_endpoints(char ***ret, char **reterr) _must_check_;
+
 /* Everything that one host can be asked before anything is changed. Each failure names the host, the cause and the
  * command that mends it. */
 

@@ -124,9 +124,16 @@ static int undo(void *world, char **reterr) {
         return r;
 }
 
+static void foresee(void *world, StepForecast *f) {
+        f->why = "the point of no return: from here on what fails is tried again, not undone";
+}
+
 const Step step_promote = {
         .name = "promote",
         .title = "Promoting the learner to a voting member",
+        .asks = CHANGES_MEMBERS | CHANGES_NEW,
+        .undoes = "only by \"dhetcd rollback\": the voter is removed from the member list",
+        .foresee = foresee,
         .point_of_no_return = true,
         .apply = apply,
         .prove = prove,

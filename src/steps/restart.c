@@ -41,11 +41,23 @@ static int apply(void *world, char **reterr) {
         return r < 0 ? r : cluster_rolling_restart(a, step_restart.name, wanted, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->restarts = CHANGES_MEMBERS;
+        f->perhaps = !a->restart_always;
+        f->why = a->restart_always
+                         ? "restart=always: one at a time, the leader last and only after it has handed over"
+                         : "only a member whose config.yaml differs in more than initial-cluster*, which none should";
+}
+
 /* Its undo is deploy's: a member is restarted again only when it has its old files back. */
 const Step step_restart = {
         .name = "restart",
         .title = "Restarting members one at a time",
         .changes = CHANGES_MEMBERS,
+        .undoes = "with the old files (deploy)",
+        .foresee = foresee,
         .check = check,
         .apply = apply,
 };

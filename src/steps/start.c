@@ -81,10 +81,17 @@ static int undo(void *world, char **reterr) {
         return r < 0 ? r : restore_hosts(a, &step_start, reterr);
 }
 
+static void foresee(void *world, StepForecast *f) {
+        f->seconds = 3;
+        f->why = "etcd is started on the new node for the first time";
+}
+
 const Step step_start = {
         .name = "start",
         .title = "Starting etcd on the new node",
         .changes = CHANGES_NEW,
+        .undoes = "etcd is stopped and disabled there, its data moved aside, the files are as before",
+        .foresee = foresee,
         .apply = apply,
         .prove = prove,
         .undo = undo,

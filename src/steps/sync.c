@@ -10,7 +10,8 @@
 #include "learner.h"
 #include "steps.h"
 
-#define PROGRESS_INTERVAL (2 * USEC_PER_SEC)
+#define PROGRESS_INTERVAL USEC_PER_SEC
+#define BYTES_PER_SEC (20U << 20) /* for the forecast */
 
 typedef struct Pace {
         uint64_t time, index; /* of the first sample */
@@ -19,6 +20,7 @@ typedef struct Pace {
 
 static void tell_progress(Addition *a, Pace *pace, uint64_t index, uint64_t leader_index) {
         uint64_t now = now_boot(), elapsed, rate;
+        Progress progress = { .done = index, .total = leader_index, .what = "entries" };
 
         if (pace->time == 0)
                 *pace = (Pace){ .time = now, .index = index };
@@ -28,12 +30,15 @@ static void tell_progress(Addition *a, Pace *pace, uint64_t index, uint64_t lead
 
         elapsed = (now - pace->time) / USEC_PER_SEC;
         rate = elapsed > 0 && index > pace->index ? (index - pace->index) / elapsed : 0;
+        progress.rate = rate;
         if (rate > 0 && leader_index > index)
-                addition_progress(a,
-                                  "index %" PRIu64 " of %" PRIu64 ", %" PRIu64 " entries/s, about %" PRIu64 " s left",
-                                  index, leader_index, rate, (leader_index - index) / rate);
+                addition_progress_of(a, addition_new_node(a), &progress,
+                                     "index %" PRIu64 " of %" PRIu64 ", %" PRIu64 " entries/s, about %" PRIu64
+                                     " s left",
+                                     index, leader_index, rate, (leader_index - index) / rate);
         else
-                addition_progress(a, "index %" PRIu64 " of %" PRIu64, index, leader_index);
+                addition_progress_of(a, addition_new_node(a), &progress, "index %" PRIu64 " of %" PRIu64, index,
+                                     leader_index);
 }
 
 static int apply(void *world, char **reterr) {
@@ -65,8 +70,17 @@ static int apply(void *world, char **reterr) {
         }
 }
 
+static void foresee(void *world, StepForecast *f) {
+        const Addition *a = world;
+
+        f->seconds = 2 + (unsigned) (a->db_size / BYTES_PER_SEC);
+        f->why = "the leader sends the new node all of its data; clients are served meanwhile";
+}
+
 const Step step_sync = {
         .name = "sync",
         .title = "Waiting until the learner has the leader's data",
+        .asks = CHANGES_NEW,
+        .foresee = foresee,
         .apply = apply,
 };

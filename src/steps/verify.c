@@ -84,5 +84,6 @@ static int apply(void *world, char **reterr) {
 const Step step_verify = {
         .name = "verify",
         .title = "Verifying members, data and configuration",
+        .asks = CHANGES_THIS_HOST | CHANGES_MEMBERS | CHANGES_NEW,
         .apply = apply,
 };

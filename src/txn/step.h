@@ -7,12 +7,25 @@
 
 #include <stdbool.h>
 
+/* What a step will come to, as far as can be known before it is run. */
+typedef struct StepForecast {
+        bool skipped;      /* there will be nothing to do */
+        unsigned restarts; /* on which hosts the service is restarted, in the bits of Step.changes */
+        bool perhaps;      /* … or not: `why` says when */
+        unsigned seconds;  /* 0: about one */
+        const char *why;   /* a sentence without a full stop, static; NULL: nothing to say */
+} StepForecast;
+
 typedef struct Step {
         const char *name;  /* [a-z-]{1,32}: in the log, the journal and the snapshots' names */
         const char *title; /* what it does, as a sentence without a full stop: "Restarting members one at a time" */
 
         /* Which hosts it changes: bits that mean something to the plan's snapshot() only. 0: no host's files. */
         unsigned changes;
+
+        unsigned asks;      /* which hosts it needs beside those: the same bits */
+        const char *undoes; /* what its undo comes to, as a clause ("they get their old files back"); NULL: nothing */
+        void (*foresee)(void *world, StepForecast *forecast); /* after the first step; NULL: nothing to say */
 
         bool rejects;            /* failing here means that nothing was asked of any host: rejected, not rolled back */
         bool point_of_no_return; /* done: the transaction is committed, and every later step is retried, not undone */

@@ -3,7 +3,7 @@
 /* dhetcd-worker: drives one transaction. "run" is the main process of dhetcd-txn-ID.service, "settle" its
  * ExecStopPost=: PID 1 itself starts the rollback when the first dies of anything. What ended as stuck is left alone by
  * it; "retry" takes it up again, for as long as the configuration says, or so many seconds. SIGTERM means: put
- * everything back, then end.
+ * everything back, then end. "look" changes nothing, and is the main process of dhetcd-look-ID.service.
  *
  * Exit status: 0 committed, 1 rejected or not begun, 10 rolled back, 11 stuck. */
 
@@ -13,6 +13,7 @@
 
 #include "basic/error.h"
 #include "steps/addition.h"
+#include "steps/look.h"
 #include "steps/revert.h"
 #include "steps/steps.h"
 #include "txn/txn-failpoints.h"
@@ -176,6 +177,21 @@ static int work(Addition *a, Verb verb, uint64_t budget, char **reterr) {
         return give_way(a, &limits, r, reterr);
 }
 
+/* Nothing is changed; the answer is one line of JSON for the daemon. */
+static int look_and_tell(const char *request, int cancel_fd) {
+        const char *dir = getenv("RUNTIME_DIRECTORY");
+        _cleanup_json_ json_t *answer = NULL;
+
+        if (!dir) {
+                fprintf(stderr, "RUNTIME_DIRECTORY is not set\n");
+                return EXIT_USAGE;
+        }
+        answer = look(request, dir, cancel_fd);
+        if (!answer || json_dumpf(answer, stdout, JSON_COMPACT) < 0 || putchar('\n') == EOF || fflush(stdout) == EOF)
+                return EXIT_REJECTED;
+        return EXIT_COMMITTED;
+}
+
 int main(int argc, char *argv[]) {
         _cleanup_close_ int cancel_fd = -EBADF;
         _cleanup_(addition_freep) Addition *a = NULL;
@@ -190,8 +206,13 @@ int main(int argc, char *argv[]) {
                 return EXIT_SUCCESS;
         }
 #endif
+        if (argc == 3 && streq(argv[1], "look")) {
+                cancel_fd = open_cancel_fd();
+                return look_and_tell(argv[2], cancel_fd);
+        }
         if (parse(argc, argv, &verb, &budget) < 0) {
                 fprintf(stderr, "Usage: dhetcd-worker run|settle|retry|revert TRANSACTION [SECONDS]\n"
+                                "       dhetcd-worker look REQUEST\n"
                                 "Started by dhetcdd; see dhetcdd(8).\n");
                 return EXIT_USAGE;
         }

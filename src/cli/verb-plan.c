@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd plan, dhetcd check: what "add" would do, or why it would refuse. Nothing is changed. */
+
+#include "basic/string-util.h"
+#include "bus/names.h"
+#include "table.h"
+#include "verb-cluster.h"
+
+static const Column columns[] = {
+        { "#", .right = true },      { "STEP" }, { "HOSTS" }, { "RESTARTS" }, { "TIME", .right = true },
+        { "OUTAGE", .right = true },
+};
+
+static char *join(const json_t *list) {
+        _cleanup_strv_ char **all = NULL;
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach ((json_t *) list, i, entry)
+                if (strv_append(&all, json_string_value(entry) ?: "?") < 0)
+                        return NULL;
+        return strv_join(all, ",");
+}
+
+static int add_step(Table *t, const json_t *s, size_t n_hosts) {
+        const json_t *hosts = json_object_get(s, "hosts"), *restarts = json_object_get(s, "restarts");
+        bool skipped = json_is_true(json_object_get(s, "skipped"));
+        bool perhaps = json_is_true(json_object_get(s, "perhaps"));
+        _cleanup_free_ char *on = json_array_size(hosts) == n_hosts ? strdup("all") : join(hosts), *who = NULL;
+        char index[16], time[16], outage[24] = "none";
+        json_int_t down = json_get_integer(s, "outage_seconds", 0);
+        int r = 0;
+
+        if (json_array_size(restarts) > 0)
+                who = perhaps ? format("perhaps %zu", json_array_size(restarts)) : join(restarts);
+        (void) snprintf(index, sizeof(index), "%lld", (long long) json_get_integer(s, "index", 0));
+        (void) snprintf(time, sizeof(time), "%llds", (long long) json_get_integer(s, "seconds", 0));
+        if (down > 0)
+                (void) snprintf(outage, sizeof(outage), perhaps ? "0..%llds" : "%llds", (long long) down);
+        RET_GATHER(r, table_add(t, index));
+        RET_GATHER(r, table_add_coloured(t, skipped ? COLOUR_GREY : COLOUR_NONE, json_get_string(s, "step")));
+        RET_GATHER(r, table_add(t, on));
+        RET_GATHER(r, table_add_coloured(t, who && !perhaps ? COLOUR_YELLOW : COLOUR_NONE, who ?: "none"));
+        RET_GATHER(r, table_add(t, skipped ? "skipped" : time));
+        RET_GATHER(r, table_add_coloured(t, down > 0 && !perhaps ? COLOUR_RED : COLOUR_NONE, outage));
+        return r;
+}
+
+/* How many hosts there are at most in one step. */
+static size_t count_hosts(const json_t *steps) {
+        size_t most = 0, i;
+        json_t *s;
+
+        json_array_foreach ((json_t *) steps, i, s)
+                if (json_array_size(json_object_get(s, "hosts")) > most)
+                        most = json_array_size(json_object_get(s, "hosts"));
+        return most;
+}
+
+/* Text is wrapped at words. */
+static void print_wrapped(const char *label, const char *text) {
+        size_t width = terminal_width(STDOUT_FILENO), column = 6 + text_width(label);
+
+        width = width >= 40 ? width : 100;
+        printf("      %s%s%s", colour_on(1, COLOUR_GREY), label, colour_off(1));
+        while (*text) {
+                _cleanup_free_ char *word = strndup(text, strcspn(text, " "));
+                size_t w = text_width(word ?: "");
+
+                if (column + 1 + w > width) {
+                        fputs("\n        ", stdout);
+                        column = 8;
+                }
+                putchar(' ');
+                print_clean(stdout, word ?: "");
+                column += 1 + w;
+                text += strcspn(text, " ");
+                text += strspn(text, " ");
+        }
+        putchar('\n');
+}
+
+static void print_details(const json_t *steps) {
+        size_t i;
+        json_t *s;
+
+        json_array_foreach ((json_t *) steps, i, s) {
+                const char *why = json_get_string(s, "why"), *rollback = json_get_string(s, "rollback");
+
+                printf("%4lld  %s%s%s (%s)\n", (long long) json_get_integer(s, "index", 0), colour_on(1, COLOUR_BOLD),
+                       json_get_string(s, "title") ?: "?", colour_off(1), json_get_string(s, "step") ?: "?");
+                if (why)
+                        print_wrapped("-", why);
+                if (rollback)
+                        print_wrapped("Rollback:", rollback);
+        }
+}
+
+/* The outage, where all that is "perhaps" comes to pass. */
+static json_int_t outage_at_most(const json_t *steps) {
+        json_int_t sum = 0;
+        json_t *s;
+        size_t i;
+
+        json_array_foreach ((json_t *) steps, i, s)
+                sum += json_get_integer(s, "outage_seconds", 0);
+        return sum;
+}
+
+static void print_totals(const json_t *v) {
+        json_int_t outage = json_get_integer(v, "outage_seconds", 0);
+        json_int_t most = outage_at_most(json_object_get(v, "steps"));
+
+        printf("\nAbout %lld s for %s; ", (long long) json_get_integer(v, "seconds", 0),
+               json_array_size(json_object_get(v, "nodes")) > 1 ? "the first node, and as much for each other one"
+                                                                : "all of it");
+        if (outage > 0)
+                printf("the cluster answers nobody for about %lld s.\n", (long long) outage);
+        else if (most > 0)
+                printf("no outage is expected, %lld s at most.\n", (long long) most);
+        else
+                puts("no outage is expected.");
+        printf("Afterwards: %lld voting members.\n", (long long) json_get_integer(v, "members_after", 0));
+}
+
+static int print_steps(const json_t *v) {
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
+        const json_t *steps = json_object_get(v, "steps");
+        size_t i;
+        int r = t ? 0 : -ENOMEM;
+        json_t *s;
+
+        json_array_foreach ((json_t *) steps, i, s)
+                if (r >= 0)
+                        r = add_step(t, s, count_hosts(steps));
+        if (r < 0)
+                return client_fail(r);
+        table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
+        putchar('\n');
+        print_details(steps);
+        print_totals(v);
+        return EXIT_DONE;
+}
+
+static void print_hazards(const json_t *hazards) {
+        json_t *text;
+        size_t i;
+
+        json_array_foreach ((json_t *) hazards, i, text) {
+                printf("%sNote:%s ", colour_on(1, COLOUR_YELLOW), colour_off(1));
+                print_clean(stdout, json_string_value(text) ?: "?");
+                putchar('\n');
+        }
+}
+
+static int print_plan(const json_t *v, const char *running) {
+        const json_t *cluster = json_object_get(v, "cluster");
+        _cleanup_free_ char *nodes = join(json_object_get(v, "nodes"));
+        int k = EXIT_DONE;
+
+        if (json_is_object(cluster))
+                k = cluster_print(cluster);
+        putchar('\n');
+        if (k == EXIT_DONE && !json_is_true(json_object_get(v, "rejected")))
+                k = print_steps(v);
+        print_hazards(json_object_get(v, "hazards"));
+        if (*running)
+                printf("Job %s runs: this one would %s.\n", running,
+                       args.wait ? "wait for its turn" : "be refused, for --no-wait");
+        if (args.legend && !json_is_true(json_object_get(v, "rejected")))
+                printf("Nothing was changed. To do it: dhetcd add %s\n", nodes ?: "NODE");
+        return k;
+}
+
+static int tell(const json_t *v, const char *running) {
+        bool rejected = json_is_true(json_object_get(v, "rejected"));
+        int k = args.json != JSON_OFF ? print_json(v) : args.quiet ? EXIT_DONE : print_plan(v, running);
+
+        if (k != EXIT_DONE)
+                return k;
+        if (rejected && args.json == JSON_OFF) {
+                fflush(stdout);
+                fputs("dhetcd: The job would be refused, with nothing changed: ", stderr);
+                print_clean(stderr, json_get_string(v, "cause") ?: "?");
+                fputc('\n', stderr);
+        }
+        return rejected ? EXIT_FAILED : *running && !args.wait ? EXIT_BUSY : EXIT_DONE;
+}
+
+int verb_plan(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        _cleanup_free_ char *running = NULL;
+        _cleanup_json_ json_t *v = NULL;
+        int k, r;
+
+        password_agent_open();
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = client_new_call(bus, "Plan", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = client_append_request(call, argv + 1);
+        if (r < 0)
+                return client_fail(r);
+        k = client_call_json(bus, call, &v);
+        if (k != EXIT_DONE)
+                return k;
+        if (json_get_string(v, "error")) {
+                fprintf(stderr, "dhetcd: ");
+                print_clean(stderr, json_get_string(v, "error"));
+                fputc('\n', stderr);
+                return EXIT_FAILED;
+        }
+        r = sd_bus_get_property_string(bus, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "RunningJob", NULL, &running);
+        return tell(v, r >= 0 ? running : "");
+}
