@@ -6,6 +6,7 @@
 #include "takeover.h"
 
 #include "basic/error.h"
+#include "basic/failpoint.h"
 #include "cluster.h"
 #include "quorum.h"
 #include "steps.h"
@@ -85,8 +86,11 @@ static int fence_hosts(Addition *a, char **reterr) {
                         return fail_prefix(reterr, -EPERM, "another host has taken it over before");
                 if (r < 0)
                         return r;
+                if (!any)
+                        FAILPOINT("takeover", "fence", "first");
                 any = true;
         }
+        FAILPOINT("takeover", "fence", "done");
         return 0;
 }
 
@@ -108,6 +112,7 @@ static int fence(Addition *a, char **reterr) {
         Host *former = former_host(a);
         int r;
 
+        FAILPOINT("takeover", "fence", "before-intent");
         /* Once it is fenced it may come back: it waits for the outcome. */
         if (!txn_recall(a->transaction, "fencing")) {
                 r = check_gone(a, former, reterr);
@@ -116,6 +121,7 @@ static int fence(Addition *a, char **reterr) {
                 if (r < 0)
                         return r;
         }
+        FAILPOINT("takeover", "fence", "after-intent");
         former->lost = true;
         r = recall_hosts(a, reterr);
         if (r >= 0)
@@ -213,6 +219,7 @@ static int assume(Addition *a, char **reterr) {
 
         if (!why)
                 return -ENOMEM;
+        FAILPOINT("takeover", "assume", "before-intent");
         r = find_new_node(a, reterr);
         if (r >= 0)
                 r = note_snapshots(a, reterr);
@@ -220,7 +227,14 @@ static int assume(Addition *a, char **reterr) {
                 r = note_restarts(a, reterr);
         if (r >= 0)
                 r = txn_assume(a->transaction, was_begun, a->promoted, why, reterr);
-        return r < 0 ? r : txn_remember(a->transaction, "assumed", json_true(), reterr);
+        if (r < 0)
+                return r;
+        FAILPOINT("takeover", "assume", "applied");
+        r = txn_remember(a->transaction, "assumed", json_true(), reterr);
+        if (r < 0)
+                return r;
+        FAILPOINT("takeover", "assume", "after-done");
+        return 0;
 }
 
 /* ---- all of it ---- */
@@ -299,3 +313,11 @@ int takeover_prepare(Addition *a, const TxnLimits *limits, char **reterr) {
                 return 0;
         return take_over(a, limits, reterr);
 }
+
+#if DHETCD_FAILPOINTS
+void takeover_failpoints(FILE *out) {
+        fprintf(out, "takeover.fence.before-intent\ntakeover.fence.after-intent\ntakeover.fence.first\n"
+                     "takeover.fence.done\ntakeover.assume.before-intent\ntakeover.assume.applied\n"
+                     "takeover.assume.after-done\n");
+}
+#endif

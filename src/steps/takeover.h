@@ -9,6 +9,8 @@
  * makes it, and a host heeds no other (-ESTALE). The new one takes all locks before it decides anything; at the end it
  * closes the transaction on each host, with the outcome that the old one finds there. */
 
+#include <stdio.h>
+
 #include "addition.h"
 
 #define TAKEOVER_NOTE "taken-over" /* in the log: {"from": ADDRESS} here, {"by": ADDRESS, "outcome": …} there */
@@ -24,3 +26,6 @@ int takeover_was_lost(Addition *a);
 
 /* Unlocks every host; where this host took the job over, the transaction is closed there with its outcome. */
 int takeover_release(Addition *a, const char *outcome, char **reterr) _must_check_;
+
+/* Prints the names of the failpoints of a takeover, one a line. Only with -Dfailpoints=true. */
+void takeover_failpoints(FILE *out);

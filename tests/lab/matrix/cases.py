@@ -1,53 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Runs cases on one lab as long as it is what it was, and on a fresh one after a commit or a failure."""
+"""Runs cases on one lab as long as it is what it was, and puts it back after a commit or a failure."""
 
 import sys
 import time
 
-from dhlab import Lab, LabError
+from dhlab import LabError
 from dhlab.run import wait_until
 
 from . import faults, oracle, points
 
-JOB, NEW = faults.JOB, faults.NEW
-OPTIONS = ["-Dfailpoints=true"]
 END_SECONDS = 6 * 60  # the settling's own limit is five minutes
 REACH_SECONDS = 120
+BROKEN = (oracle.Broken, LabError, OSError, ValueError, KeyError)
 
 
-class Bench:
-    """One lab after another: two members, of which one has the job, and a host to add."""
-
-    def __init__(self, name, ca):
-        self.name, self.ca, self.lab, self.before = name, ca, None, None
-
-    def ready(self):
-        if not self.lab:
-            self.fresh()
-        return self.lab
-
-    def fresh(self):
-        lab = Lab(name=self.name, hosts=3, members=2, keys=300, switches={"ca": self.ca}, replace=True,
-                  meson_options=OPTIONS)
-        lab.up()
-        self.lab, self.before = lab, {"hosts": oracle.states(lab), "members": oracle.members(lab)}
-
-    def used_up(self):
-        self.lab = None
-
-    def keep_logs(self):
-        if self.lab:
-            self.lab.save_logs()
-
-    def down(self):
-        Lab(name=self.name).down()
-
-
-def arm(lab, lines):
-    faults.disarm(lab)
-    faults.file(lab, ".hit").unlink(missing_ok=True)
+def arm(lab, lines, host=None):
+    faults.disarm(lab, host)
+    faults.file(lab, ".hit", host).unlink(missing_ok=True)
     if lines:
-        lab.write(JOB, faults.BASE, "".join(line + "\n" for line in lines), 0o600)
+        lab.write(host or lab.roles.job, faults.BASE, "".join(line + "\n" for line in lines), 0o600)
 
 
 def hits(lab):
@@ -55,17 +26,24 @@ def hits(lab):
     return path.read_text().split() if path.exists() else []
 
 
-def start(lab, options=()):
-    done = lab.exec(JOB, ["dhetcd", "add", "--no-block", *options, lab.host(NEW).address])
+def start(lab, options=(), host=None):
+    done = lab.exec(host or lab.roles.job, ["dhetcd", "add", "--no-block", *options, lab.host(lab.roles.new).address])
     return done.stdout.split()[-1]
 
 
-def ended(lab, job):
-    return bool(lab.host(JOB).init_pid()) and oracle.job_of(lab, job)["state"] not in ("queued", "running")
+def ended(lab, job, host=None):
+    at = lab.host(host or lab.roles.job)
+    return bool(at.init_pid()) and oracle.job_of(lab, job, at.name)["state"] not in ("queued", "running")
 
 
-def wait_end(lab, job):
-    return wait_until(f"job {job} has ended", lambda: ended(lab, job), END_SECONDS, every=0.2)
+def wait_end(lab, job, host=None):
+    return wait_until(f"job {job} has ended", lambda: ended(lab, job, host), END_SECONDS, every=0.2)
+
+
+def wait_reached(lab, point, job, host=None):
+    return wait_until(f"{point} is reached",
+                      lambda: faults.file(lab, ".reached", host).exists() or ended(lab, job, host),
+                      REACH_SECONDS, every=0.02)
 
 
 def reach(lab, job, point, fault):
@@ -73,34 +51,55 @@ def reach(lab, job, point, fault):
     if faults.action(fault) != "wait":
         wait_end(lab, job)
     else:
-        wait_until(f"{point} is reached", lambda: faults.file(lab, ".reached").exists() or ended(lab, job),
-                   REACH_SECONDS, every=0.02)
+        wait_reached(lab, point, job)
         if faults.file(lab, ".reached").exists():
             faults.do(lab, fault)
     return point in hits(lab)
 
 
-def run_case(bench, point, fault):
+def begin(lab, point):
+    """The job; where the point is one of a takeover, it has been taken over."""
+    gone = lab.roles.gone
+    if not gone:
+        return start(lab, points.options(point))
+    arm(lab, [f"{points.TAKEN_OVER_AT} wait"], gone)
+    job = start(lab, host=gone)
+    wait_reached(lab, points.TAKEN_OVER_AT, job, gone)
+    lab.cut_power(gone)
+    arm(lab, [], gone)
+    lab.exec(lab.roles.job, ["dhetcd", "settle", "--takeover", "--no-block", job])
+    return job
+
+
+def bring_back(lab, job):
+    """The host whose job was taken over follows by itself."""
+    gone = lab.roles.gone
+    if gone:
+        lab.boot(gone, wait=False)
+        wait_end(lab, job, gone)
+        lab.host(gone).wait_booted()
+
+
+def run_case(bench, shape, point, fault):
     """(was the point hit, the state it ended in or what is wrong, seconds)"""
-    lab, began = bench.ready(), time.monotonic()
-    way = points.way(point)
-    if way and way[0].split()[0] == point:
-        way = []
-    arm(lab, [*way, f"{point} {faults.action(fault)}"])
+    lab, began = bench.ready(shape), time.monotonic()
+    arm(lab, [*points.way(point), f"{point} {faults.action(fault)}"])
     points.pave(lab, point)
     try:
         with lab.writer(rate=50) as writer:
-            job = start(lab, points.options(point))
+            job = begin(lab, point)
             hit = reach(lab, job, point, fault)
             wait_end(lab, job)
             seconds = time.monotonic() - began
             points.unpave(lab, point)
             faults.disarm(lab)
-            state = oracle.check(lab, job, bench.before, writer)
-    except (oracle.Broken, LabError, OSError, ValueError) as e:
+            bring_back(lab, job)
+            untold = point.endswith("end.after") and fault in ("kill-worker", "power-job")
+            state = oracle.check(bench, job, writer, may_be_untold=untold)
+            oracle.need(not hit or state in points.ends(point, fault), f"it is {state}, and must not be after this")
+    except BROKEN as e:
         return failed(bench, point, e, began)
-    if state == "committed":
-        bench.used_up()
+    bench.used = state == "committed"
     return hit, state, seconds
 
 
@@ -111,5 +110,5 @@ def failed(bench, point, error, began):
         bench.keep_logs()
     except (LabError, OSError) as e:
         print(f"the logs cannot be kept: {e}", file=sys.stderr)
-    bench.used_up()
+    bench.used = True
     return hit, f"WRONG: {error}", time.monotonic() - began

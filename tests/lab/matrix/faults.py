@@ -1,29 +1,43 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The faults: what happens at a point, and how it is mended. JOB is the job's host, NEW the new one, OTHER a member."""
+"""The faults: what happens at a point, and how it is mended."""
 
 import time
+import typing
 
-JOB, OTHER, NEW = "dh1", "dh2", "dh3"
 BASE = "/var/lib/dhetcd/failpoints"
 AWAY = 3  # seconds that a host or a link is away
 
 # The worker does these to itself; at all other faults it waits at the point until they are done.
 BY_ITSELF = {"kill-worker": "kill", "enospc": "enospc", "eio": "eio"}
 FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new")
+# After these no worker goes on as if nothing had been.
+FATAL = (*BY_ITSELF, "power-job")
+
+
+class Roles(typing.NamedTuple):
+    """job: where the worker runs; other: a member; new: the host to add; gone: whose job was taken over."""
+    job: str
+    other: str
+    new: str
+    gone: str | None = None
+
+
+ADDING = Roles("dh1", "dh2", "dh3")
+TAKING_OVER = Roles("dh2", "dh3", "dh4", "dh1")
 
 
 def action(fault):
     return BY_ITSELF.get(fault, "wait")
 
 
-def file(lab, suffix=""):
-    return lab.host(JOB).path(BASE + suffix)
+def file(lab, suffix="", host=None):
+    return lab.host(host or lab.roles.job).path(BASE + suffix)
 
 
-def disarm(lab):
-    """Also while the job's host is off."""
+def disarm(lab, host=None):
+    """Also while the host is off."""
     for suffix in ("", ".reached"):
-        file(lab, suffix).unlink(missing_ok=True)
+        file(lab, suffix, host).unlink(missing_ok=True)
 
 
 def power(lab, host):
@@ -35,13 +49,14 @@ def power(lab, host):
 
 def do(lab, fault):
     """The worker waits at its point meanwhile."""
+    roles = lab.roles
     if fault == "kill-daemon":
-        lab.exec(JOB, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
+        lab.exec(roles.job, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
         disarm(lab)
     elif fault == "cut-new":
-        lab.cut_link(NEW)
+        lab.cut_link(roles.new)
         disarm(lab)
         time.sleep(AWAY)
-        lab.mend_link(NEW)
+        lab.mend_link(roles.new)
     else:
-        power(lab, {"power-job": JOB, "power-member": OTHER, "power-new": NEW}[fault])
+        power(lab, {"power-job": roles.job, "power-member": roles.other, "power-new": roles.new}[fault])

@@ -4,10 +4,8 @@
 import collections
 import time
 
-from dhlab import LabError
-
 from . import faults, oracle
-from .cases import JOB, NEW, arm, failed, start, wait_end
+from .cases import BROKEN, arm, failed, start, wait_end
 
 FORCED = 0.85
 FORCED_FAULTS = ("kill-worker", "kill-daemon", "power-job", "power-member", "power-new")
@@ -20,21 +18,21 @@ def measure(bench):
     arm(lab, [])
     began = time.monotonic()
     wait_end(lab, start(lab))
-    bench.used_up()
+    bench.used = True
     return time.monotonic() - began
 
 
 def interrupt(lab, job, fault):
     if fault == "kill-worker":
-        lab.exec(JOB, ["pkill", "-KILL", "-x", "dhetcd-worker"], check=False)
+        lab.exec(lab.roles.job, ["pkill", "-KILL", "-x", "dhetcd-worker"], check=False)
     elif fault == "stop":
-        lab.exec(JOB, ["dhetcd", "cancel", job], check=False)
+        lab.exec(lab.roles.job, ["dhetcd", "cancel", job], check=False)
     elif fault == "reboot":  # as an operator does: the units are stopped first, then the host is off
-        lab.exec(JOB, ["systemctl", "poweroff", "--no-block"], check=False)
+        lab.exec(lab.roles.job, ["systemctl", "poweroff", "--no-block"], check=False)
         end = time.monotonic() + 60
-        while lab.host(JOB).init_pid() and time.monotonic() < end:
+        while lab.host(lab.roles.job).init_pid() and time.monotonic() < end:
             time.sleep(0.1)
-        faults.power(lab, JOB)
+        faults.power(lab, lab.roles.job)
     else:
         faults.do(lab, fault)
 
@@ -57,18 +55,19 @@ def one(bench, random, cycle):
             interrupt(lab, job, fault)
             wait_end(lab, job)
             seconds = time.monotonic() - began
-            state = oracle.check(lab, job, bench.before, writer)
-    except (oracle.Broken, LabError, OSError, ValueError) as e:
+            state = oracle.check(bench, job, writer, may_be_untold=True)
+    except BROKEN as e:
         return place, f"{delay:.2f}s:{fault}", failed(bench, place, e, began)
-    if state == "committed":
-        bench.used_up()
+    bench.used = state == "committed"
     return place, f"{delay:.2f}s:{fault}", (True, state, seconds)
 
 
-def run(bench, random, count, table):
+def run(bench, random, count, table, may_begin):
     cycle, histogram = measure(bench), collections.Counter()
-    print(f"one undisturbed cycle: {cycle:.1f} s; {NEW} is added {count} times")
+    print(f"one undisturbed cycle: {cycle:.1f} s; a node is added {count} times")
     for _ in range(count):
+        if not may_begin():
+            break
         place, fault, result = one(bench, random, cycle)
         histogram[place] += 1
         table.note(place, fault, result)

@@ -2,7 +2,6 @@
 """The command: which cases, in which order, on which labs."""
 
 import argparse
-import itertools
 import random
 import subprocess
 import sys
@@ -11,9 +10,11 @@ import time
 from dhlab import CannotRun, LabError, paths
 
 from . import cases, faults, interrupts, points
+from .bench import SHAPES, Bench
 from .table import Table
 
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
+BATCH = 24  # cases are sorted by the lab they need within so many
 
 
 def arguments():
@@ -25,11 +26,12 @@ def arguments():
     what.add_argument("--random", type=int, default=0, metavar="N", help="N interrupts at random times instead")
     what.add_argument("--list", action="store_true", help="only print the cases")
     parser.add_argument("--seed", type=int, help="of a random choice of cases; default: from the present commit")
-    parser.add_argument("--minutes", type=float, help="begin no case later than this; default 7 where cases are chosen")
+    parser.add_argument("--minutes", type=float, help="begin no case that may end later; default 7 where cases "
+                        "are chosen")
     parser.add_argument("--fault", action="append", choices=faults.FAULTS, help="only these")
     parser.add_argument("--phase", action="append", help="only points that begin with this")
     parser.add_argument("--name", default="matrix", help="of the lab")
-    parser.add_argument("--ca", choices=("same", "new"), help="for all cases; default: as each needs it")
+    parser.add_argument("--shape", choices=SHAPES, help="of the lab for all cases; default: as each needs it")
     return parser.parse_args()
 
 
@@ -39,65 +41,79 @@ def seed_of_commit():
     return int(done.stdout[:8] or "1", 16)
 
 
-def all_cases(declared, args):
+def all_cases(declared, args, rng):
+    """Each point once, then each once more with another fault, and so on: a part has as many points as it can have."""
     chosen = [p for p in declared if not args.phase or any(p.startswith(x) for x in args.phase)]
-    return [tuple(c) for c in itertools.product(chosen, args.fault or faults.FAULTS)]
+    kinds = list(args.fault or faults.FAULTS)
+    if not args.all:
+        rng.shuffle(chosen)
+        rng.shuffle(kinds)
+    return [(p, kinds[(i + turn) % len(kinds)]) for turn in range(len(kinds)) for i, p in enumerate(chosen)]
+
+
+def shape_of(point, args, rng):
+    return args.shape or points.shape(point, new_ca=not args.all and not args.case and rng.random() < NEW_CA_SHARE)
 
 
 def choose(declared, args, rng):
-    """The cases in the order in which they are run."""
-    if args.case:
-        return [tuple(c.split("/", 1)) for c in args.case]
-    found = all_cases(declared, args)
-    if not args.all:
-        rng.shuffle(found)
-    return found
+    """(shape of the lab, point, fault) in the order in which they are run."""
+    found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng)
+    todo = [(shape_of(point, args, rng), point, fault) for point, fault in found]
+    order = list(SHAPES)
+    return [case for at in range(0, len(todo), BATCH)
+            for case in sorted(todo[at:at + BATCH], key=lambda c: order.index(c[0]))]
 
 
-def ca_of(point, args, rng):
-    if args.ca:
-        return args.ca
-    return "new" if points.needs_new_ca(point) or not args.all and rng.random() < NEW_CA_SHARE else "same"
+class Clock:
+    """Whether there is time for one more case, as long as the longest so far."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + minutes * 60 if minutes else float("inf")
+        self.last, self.longest = None, 0
+
+    def may_begin(self):
+        now = time.monotonic()
+        if self.last:
+            self.longest = max(self.longest, now - self.last)
+        self.last = now
+        return now + self.longest < self.end
 
 
-def run_cases(bench, args, rng, table, todo):
-    end = time.monotonic() + args.minutes * 60 if args.minutes else float("inf")
+def run_cases(bench, table, todo, may_begin):
     tried = set()
-    for point, fault in todo:
-        if time.monotonic() >= end:
+    for shape, point, fault in todo:
+        if not may_begin():
             break
-        ca = ca_of(point, args, rng)
-        if ca != bench.ca:
-            bench.used_up()
-            bench.ca = ca
         tried.add(point)
-        table.note(point, fault, cases.run_case(bench, point, fault))
+        table.note(point, fault, cases.run_case(bench, shape, point, fault))
     return tried
 
 
 def work(bench, args):
     seed = args.seed if args.seed is not None else seed_of_commit()
     rng = random.Random(seed)
+    if not args.all and not args.case and not args.random:
+        args.minutes = args.minutes or 7
+    clock = Clock(args.minutes)
     table = Table(points.declared(bench.ready()))
     todo = choose(table.declared, args, rng)
     if args.list:
-        print("\n".join("/".join(c) for c in todo))
+        print("\n".join(f"{point}/{fault}" for _, point, fault in todo))
         return 0
     if not args.all and not args.case:
-        print(f"seed {seed}")
-        args.minutes = args.minutes or (None if args.random else 7)
+        print(f"seed {seed}", flush=True)
     tried = set()
     if args.random:
-        interrupts.run(bench, rng, args.random, table)
+        interrupts.run(bench, rng, args.random, table, clock.may_begin)
     else:
-        tried = run_cases(bench, args, rng, table, todo)
+        tried = run_cases(bench, table, todo, clock.may_begin)
     table.show()
     return table.status(tried)
 
 
 def main():
     args = arguments()
-    bench = cases.Bench(args.name, args.ca or "same")
+    bench = Bench(args.name)
     try:
         return work(bench, args)
     except CannotRun as e:

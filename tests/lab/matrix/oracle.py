@@ -1,22 +1,35 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The one oracle: what must hold after every case, whatever the fault and wherever it struck."""
 
+import hashlib
 import json
+import typing
 
 from dhlab import LabError, fingerprint
+from dhlab.client import Client
 from dhlab.run import wait_until
 
-from .faults import JOB
+from . import leftovers
 
-ENDED = {"committed": 0, "rejected": 1, "rolled-back": 10}
+ENDED = {"committed": 0, "rejected": 1, "rolled-back": 10}  # the only ends, and the exit codes that tell them
 EVENT = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a"
 TXN_EVENTS = {"committed": EVENT + "09", "rolled-back": EVENT + "0a", "rejected": EVENT + "0c", "stuck": EVENT + "0b"}
 JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected": EVENT + "03", "stuck": EVENT + "06"}
-TREES = ("/etc/etcd", "/etc/sysconfig/deephaven", "/etc/systemd/system")
+KEYS = "/schema/"
+ETCD_PORTS = {2379, 2380}
+GAP_SECONDS = 60  # a host is away for 3 s and boots then, as slowly as the machine does; members without it need it
 
 
 class Broken(Exception):
     """An invariant does not hold."""
+
+
+class Picture(typing.NamedTuple):
+    """What a rollback brings back."""
+    hosts: dict
+    members: set
+    listeners: dict
+    keys: dict
 
 
 def need(condition, text):
@@ -38,8 +51,30 @@ def members(lab):
             for m in lab.members()["members"]}
 
 
+def keys(lab):
+    """What was in the cluster before any writer."""
+    client = Client(lab)
+    wait_until("a member takes calls", client.connect, 20)
+    try:
+        return client.read_prefix(KEYS)
+    finally:
+        client.close()
+
+
+def listeners(lab):
+    return {h.name: leftovers.listeners(lab, h) for h in lab.hosts}
+
+
+def picture(lab):
+    return Picture(states(lab), members(lab), listeners(lab), keys(lab))
+
+
+def job_dir(lab, job, host=None):
+    return lab.host(host or lab.roles.job).path(f"/var/lib/dhetcd/jobs/{job}")
+
+
 def log_path(lab, job):
-    return lab.host(JOB).path(f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl")
+    return job_dir(lab, job) / "1/log.jsonl"
 
 
 def log(lab, job):
@@ -47,110 +82,173 @@ def log(lab, job):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def job_of(lab, job):
-    return json.loads(lab.host(JOB).path(f"/var/lib/dhetcd/jobs/{job}/job.json").read_text())
+def job_of(lab, job, host=None):
+    return json.loads((job_dir(lab, job, host) / "job.json").read_text())
 
 
-def check_log(lab, job):
-    """A closed set of ends, the same in the log, the job and the journal, and one of them only."""
+# -- how it ended -------------------------------------------------------------------------------
+def check_end(lab, job, may_be_untold):
+    """A closed set of ends, the same in the log, the job, the journal, the bus and the exit code, and one only."""
     state = job_of(lab, job)["state"]
     need(state in ENDED, f"the job is {state}: {job_of(lab, job).get('text')}")
     ends = [r["state"] for r in log(lab, job) if r["type"] == "end"]
     need(ends == [state] or not ends and state == "rejected", f"the job is {state}, its log ended as {ends}")
-    lines = lab.exec(JOB, ["journalctl", "--no-pager", "-o", "json", f"DHETCD_JOB={job}"]).stdout
-    told = [json.loads(line).get("MESSAGE_ID") for line in lines.splitlines()]
+    told = leftovers.told(lab, lab.host(lab.roles.job), f"DHETCD_JOB={job}")
     for kind, events in (("transaction", TXN_EVENTS), ("job", JOB_EVENTS)):
         found = [name for name, event in events.items() for m in told if m == event]
         # Whose process dies between the last record and its line tells it nowhere; the job's line is the daemon's.
-        need(found == [state] or kind == "transaction" and not found, f"the journal tells of the {kind}'s end: {found}")
+        untold = kind == "transaction" and not found and (may_be_untold or not ends)
+        need(found == [state] or untold, f"the journal tells of the {kind}'s end: {found}")
+    if lab.roles.gone:
+        old = job_of(lab, job, lab.roles.gone)["state"]
+        need(old == state, f"the host that lost the job says {old}, the one that took it over {state}")
     return state
 
 
-def check_committed(lab, before):
-    count = len(before["members"]) + 1
-    lab.wait_healthy(count, timeout=30)
+def check_told(lab, job, state):
+    """What the operator is told now agrees with the disk."""
+    done = lab.exec(lab.roles.job, ["dhetcd", "watch", "--quiet", job], check=False)
+    need(done.returncode == ENDED[state], f"it is {state}, and \"dhetcd watch\" exits with {done.returncode}")
+    shown = json.loads(lab.exec(lab.roles.job, ["dhetcd", "show", "--json=short", job]).stdout)["state"]
+    need(shown == state, f"it is {state}, and \"dhetcd show\" says {shown}")
+
+
+# -- all hosts on the same side -----------------------------------------------------------------
+def layout(lab):
+    """What of every host's files is the same after each commit: all but contents and times."""
+    return {name: {path: {k: v for k, v in one.items() if k not in ("sha256", "size", "mtime_ns")}
+                   for path, one in state["files"].items()} for name, state in states(lab).items()}
+
+
+def check_members(lab, before):
+    """The old members, and the new host as the only other voter."""
     listed = members(lab)
     need(not any(m[3] for m in listed), f"a learner is left: {listed}")
-    expected = ",".join(f"etcd-{h.number}=https://{h.address}:2380" for h in lab.hosts[:count])
-    for host in lab.hosts[:count]:
+    need(before.members <= listed, f"the members were {before.members} and are {listed}")
+    added = {m[1:3] for m in listed - before.members}
+    new = lab.host(lab.roles.new)
+    need(added == {(f"etcd-{new.number}", (f"https://{new.address}:2380",))}, f"members were added: {added}")
+
+
+def check_configs(lab):
+    expected = ",".join(f"etcd-{h.number}=https://{h.address}:2380" for h in lab.hosts)
+    packages = set()
+    for host in lab.hosts:
         text = host.read("/etc/etcd/dh/latest/config.yaml")
         need(f"initial-cluster: {expected}\n" in text and "initial-cluster-state: new\n" in text,
              f"{host.name}: config.yaml does not list the members")
+        package = host.path("/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz")
+        if package.exists():
+            packages.add(hashlib.sha256(package.read_bytes()).hexdigest())
+    need(len(packages) == 1, f"the hosts have {len(packages)} different packages")
+
+
+def check_listeners(lab, before, added):
+    """The same as before, and the new member's two ports; etcd and sshd are not yet back for a moment after a boot."""
+    now = {}
+
+    def as_wanted():
+        now.update(listeners(lab))
+        for name, was in before.listeners.items():
+            more = {port for _, port in now[name] - was}
+            if was - now[name] or more != (ETCD_PORTS if added and name == lab.roles.new else set()):
+                return False
+        return True
+    try:
+        wait_until("the listeners are as they must be", as_wanted, 15, every=0.5)
+    except LabError as e:
+        raise Broken(f"{e}; they were {before.listeners} and are {now}") from e
+
+
+def check_committed(bench, lab, before):
+    lab.wait_healthy(len(before.members) + 1, timeout=30)
+    check_members(lab, before)
+    check_configs(lab)
     for name, state in states(lab).items():
         need(state["unit"] == {**state["unit"], "ActiveState": "active", "UnitFileState": "enabled",
                                "NeedDaemonReload": "no"}, f"{name}: dh-etcd is {state['unit']}")
+    now = layout(lab)
+    bench.committed = bench.committed or now
+    for name, files in now.items():
+        changes = fingerprint.diff(bench.committed[name], files)
+        need(not changes, f"{name} is not what another commit made of it: " + "; ".join(changes))
 
 
 def check_unchanged(lab, before):
-    lab.wait_healthy(len(before["members"]), timeout=30)
+    lab.wait_healthy(len(before.members), timeout=30)
     now = members(lab)
-    need(now == before["members"], f"the member list was {before['members']} and is {now}")
+    need(now == before.members, f"the member list was {before.members} and is {now}")
     for name, state in states(lab).items():
-        changes = fingerprint.diff(before["hosts"][name], state)
+        changes = fingerprint.diff(before.hosts[name], state)
         need(not changes, f"{name} is not what it was: " + "; ".join(changes))
 
 
-def check_data(lab, writer, count):
-    """No acknowledged write is lost, and all members have the same data."""
+# -- data -----------------------------------------------------------------------------------------
+def hashes(lab, hosts):
+    """(hash, revision) of each."""
+    found = set()
+    for host in hosts:
+        one = json.loads(lab.etcdctl(host.name, "endpoint", "hashkv", "-w", "json").stdout)[0]["HashKV"]
+        found.add((one["hash"], one["header"]["revision"]))
+    return found
+
+
+def check_data(lab, before, writer, count):
+    """No acknowledged write is lost, nor what was there before, and all voters have the same data."""
     writer.stop()
-    writer.check()
-
-    def same():
-        hashes = set()
-        for host in lab.hosts[:count]:
-            done = lab.etcdctl(host.name, "endpoint", "hashkv", "-w", "json")
-            hashes.add(json.loads(done.stdout)[0]["HashKV"]["hash"])
-        return len(hashes) == 1
-    wait_until("all members have the same HashKV", same, 20, every=0.3)
+    gap = writer.check()["longest_gap"]
+    need(gap <= GAP_SECONDS, f"for {gap} s no write was acknowledged")
+    need(keys(lab) == before.keys, "keys from before the job are lost or changed")
+    wait_until("all members have the same HashKV at the same revision",
+               lambda: len(hashes(lab, lab.hosts[:count])) == 1, 20, every=0.3)
 
 
-def leftovers(lab, host):
-    units = lab.exec(host.name, ["systemctl", "list-units", "--plain", "--no-legend", "--all", "dhetcd-txn-*",
-                                 "dhetcd-exec-*"]).stdout.strip()
-    if units:
-        yield f"{host.name}: units {units}"
-    failed = lab.exec(host.name, ["systemctl", "--failed", "--plain", "--no-legend"]).stdout.split("\n")
-    if [f for f in failed if f.strip() and "dhetcd-add@" not in f]:
-        yield f"{host.name}: failed units {failed}"
-    if (host.path("/var/lib/dhetcd/host") / "lock.json").exists():
-        yield f"{host.name}: a lock"
-    if lab.exec(host.name, ["pgrep", "-x", "ssh"], check=False).stdout:
-        yield f"{host.name}: an ssh process"
-    for tree in TREES:
-        for path in host.path(tree).rglob("*dhetcd-*") if host.path(tree).exists() else ():
-            if "dhetcd-recover" not in path.name and "dhetcd-add" not in path.name:
-                yield f"{host.name}: {path.name} in {tree}"
+def check_backup(lab, job):
+    """What the job saved is still what it says it is: etcd's own digest are the last 32 bytes."""
+    for record in log(lab, job):
+        if record["type"] == "note" and record["key"] == "backup":
+            saved = lab.host(lab.roles.job).path(record["value"]["path"])
+            need(saved.exists(), f"{saved.name} of the job is gone")
+            data, digest = saved.read_bytes(), record["value"]["sha256"]
+            need(hashlib.sha256(data[:-32]).hexdigest() == data[-32:].hex() == digest, f"{saved.name} is damaged")
 
 
+# -- nothing left, nothing more to do ---------------------------------------------------------------
 def check_nothing_left(lab):
     left = []
 
     def nothing():
-        left[:] = [text for texts in lab.all(lambda h: list(leftovers(lab, h))) for text in texts]
+        left[:] = [text for texts in lab.all(lambda h: leftovers.of(lab, h)) for text in texts]
         return not left
     try:
-        wait_until("nothing is left", nothing, 8, every=0.5)
+        wait_until("nothing is left", nothing, 15, every=0.5)
     except LabError as e:
-        raise Broken("left behind: " + "; ".join(left)) from e
+        raise Broken("left behind: " + "; ".join(left) if left else str(e)) from e
 
 
 def check_settled(lab, job, state):
     """Settling what has ended changes nothing, and says so."""
     log_before, hosts, listed = log_path(lab, job).read_bytes(), states(lab), members(lab)
-    done = lab.exec(JOB, ["dhetcd", "settle", job], check=False, timeout=90)
+    done = lab.exec(lab.roles.job, ["dhetcd", "settle", job], check=False, timeout=90)
     need(f"is {state}: there is nothing to settle" in done.stderr, f"a second settling says {done.stdout}{done.stderr}")
+    done = lab.exec(lab.roles.job, ["dhetcd", "settle", "--all"], check=False, timeout=90)
+    need(done.returncode == 0, f"settling all exits with {done.returncode}: {done.stderr}")
     need(log_path(lab, job).read_bytes() == log_before, "a second settling wrote to the log")
     need(states(lab) == hosts and members(lab) == listed, "a second settling changed something")
 
 
-def check(lab, job, before, writer):
+def check(bench, job, writer, may_be_untold=False):
     """Returns the state; raises Broken, or LabError, where an invariant does not hold."""
-    state = check_log(lab, job)
+    lab, before = bench.lab, bench.before
+    state = check_end(lab, job, may_be_untold)
     if state == "committed":
-        check_committed(lab, before)
+        check_committed(bench, lab, before)
     else:
         check_unchanged(lab, before)
-    check_data(lab, writer, len(before["members"]) + (state == "committed"))
-    check_nothing_left(lab)
+    check_data(lab, before, writer, len(before.members) + (state == "committed"))
+    check_backup(lab, job)
+    check_told(lab, job, state)
     check_settled(lab, job, state)
+    check_nothing_left(lab)
+    check_listeners(lab, before, state == "committed")
     return state

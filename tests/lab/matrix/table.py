@@ -11,11 +11,15 @@ class Table:
     def __init__(self, declared):
         self.declared, self.hit, self.wrong = declared, set(), []
         self.outcomes, self.cases, self.began = collections.Counter(), 0, time.monotonic()
+        self.by_fault, self.by_phase = {}, {}
 
     def note(self, point, fault, result):
         hit, outcome, seconds = result
         self.cases += 1
-        self.outcomes[outcome if outcome in GOOD else "other"] += 1
+        kind = outcome if outcome in GOOD else "other"
+        self.outcomes[kind] += 1
+        self.by_fault.setdefault(fault.split(":")[-1], collections.Counter())[kind] += 1
+        self.by_phase.setdefault(point.split(".")[0] if "." in point else "random", collections.Counter())[kind] += 1
         if hit:
             self.hit.add(point)
         if outcome not in GOOD:
@@ -24,9 +28,14 @@ class Table:
               flush=True)
 
     def show(self):
+        for title, rows in (("fault", self.by_fault), ("phase", self.by_phase)):
+            print(f"\n{title:16}" + "".join(f"{kind:>13}" for kind in (*GOOD, "other")))
+            for name in sorted(rows):
+                print(f"{name:16}" + "".join(f"{rows[name][kind]:13}" for kind in (*GOOD, "other")))
         counts = ", ".join(f"{self.outcomes[name]} {name}" for name in (*GOOD, "other"))
-        print(f"\n{len(self.declared)} points declared, {len(self.hit)} hit; {self.cases} cases in "
-              f"{(time.monotonic() - self.began) / 60:.1f} minutes: {counts}")
+        minutes, hit = (time.monotonic() - self.began) / 60, len(self.hit & set(self.declared))
+        print(f"\n{len(self.declared)} points declared, {hit} hit; "
+              f"{self.cases} cases in {minutes:.1f} minutes: {counts}")
         for line in self.wrong:
             print(f"  {line}")
 

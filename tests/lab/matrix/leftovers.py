@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What no transaction may leave on a host once it has ended."""
+
+import json
+
+# The names of files that are written beside others, and of those that belong there.
+TREES = ("/etc", "/var/lib/dhetcd", "/usr/illumon", "/root", "/tmp")
+OURS = ("dhetcd-recover", "dhetcd-add", "dhetcd-repair")
+# As the kernel cuts their names.
+PROCESSES = ("ssh", "dhetcd-worker", "systemd-stdio-b")
+
+
+def lines(lab, host, argv):
+    return [x for x in lab.exec(host.name, argv, check=False).stdout.splitlines() if x.strip()]
+
+
+def units(lab, host):
+    for line in lines(lab, host, ["systemctl", "list-units", "--plain", "--no-legend", "--all", "dhetcd-txn-*",
+                                  "dhetcd-exec-*"]):
+        yield f"unit {line}"
+    for line in lines(lab, host, ["systemctl", "--failed", "--plain", "--no-legend"]):
+        if "dhetcd-add@" not in line:
+            yield f"failed unit {line}"
+    for line in lines(lab, host, ["systemctl", "list-jobs", "--plain", "--no-legend"]):
+        if "No jobs" not in line:
+            yield f"job of systemd {line}"
+
+
+def processes(lab, host):
+    for name in PROCESSES:
+        if lines(lab, host, ["pgrep", "-x", name]):
+            yield f"process {name}"
+
+
+def files(host):
+    state = host.path("/var/lib/dhetcd")
+    if (state / "host/lock.json").exists():
+        yield "a lock"
+    for marker in state.glob("jobs/*/open"):
+        yield f"an open job {marker.parent.name}"
+    for tree in TREES:
+        top = host.path(tree)
+        for path in top.rglob("*.dhetcd-*") if top.exists() else ():
+            if not any(name in path.name for name in OURS):
+                yield f"temporary file {tree}/{path.relative_to(top)}"
+
+
+def of(lab, host):
+    """One line for each thing."""
+    return [f"{host.name}: {x}" for x in (*units(lab, host), *processes(lab, host), *files(host))]
+
+
+def listeners(lab, host):
+    """What listens on the host: (address, port) of TCP."""
+    found = set()
+    for line in lines(lab, host, ["cat", "/proc/net/tcp", "/proc/net/tcp6"]):
+        fields = line.split()
+        if fields[3:4] == ["0A"]:
+            address, port = fields[1].rsplit(":", 1)
+            found.add((address, int(port, 16)))
+    return found
+
+
+def told(lab, host, match):
+    """The MESSAGE_IDs of the journal's lines that match."""
+    return [json.loads(x).get("MESSAGE_ID")
+            for x in lines(lab, host, ["journalctl", "--no-pager", "-o", "json", match])]
