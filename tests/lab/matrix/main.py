@@ -3,6 +3,7 @@
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -79,14 +80,13 @@ class Clock:
         return now + self.longest < self.end
 
 
-def run_cases(bench, table, todo, may_begin):
-    tried = set()
+def run_cases(bench, table, todo, may_begin, tried):
+    """`tried` gets the points."""
     for shape, point, fault in todo:
         if not may_begin():
             break
         tried.add(point)
         table.note(point, fault, cases.run_case(bench, shape, point, fault))
-    return tried
 
 
 def work(bench, args):
@@ -103,16 +103,23 @@ def work(bench, args):
     if not args.all and not args.case:
         print(f"seed {seed}", flush=True)
     tried = set()
-    if args.random:
-        interrupts.run(bench, rng, args.random, table, clock.may_begin)
-    else:
-        tried = run_cases(bench, table, todo, clock.may_begin)
+    try:
+        if args.random:
+            interrupts.run(bench, rng, args.random, table, clock.may_begin)
+        else:
+            run_cases(bench, table, todo, clock.may_begin, tried)
+    except KeyboardInterrupt:
+        print("interrupted")
+        table.show()
+        return 130
     table.show()
     return table.status(tried)
 
 
 def main():
     args = arguments()
+    for each in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background
+        signal.signal(each, signal.default_int_handler)
     bench = Bench(args.name)
     try:
         return work(bench, args)
