@@ -69,6 +69,10 @@ static void fields_add_context(Fields *f, const EventContext *c) {
                 if (c->rate > 0)
                         fields_add(f, "DHETCD_RATE", "%" PRIu64, c->rate);
         }
+        fields_add_string(f, "DHETCD_ACTION", c->action);
+        fields_add_string(f, "DHETCD_CALLER_UID", c->caller_uid);
+        fields_add_string(f, "DHETCD_CALLER_COMM", c->caller_comm);
+        fields_add_string(f, "DHETCD_CALLER_UNIT", c->caller_unit);
         if (c->error != 0)
                 fields_add(f, "ERRNO", "%d", c->error < 0 ? -c->error : c->error);
 }

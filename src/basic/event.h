@@ -49,7 +49,10 @@
         X(RESCUE_NEXT, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a20")                                                             \
         X(JOB_TAKEN_OVER, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a21")                                                          \
         X(TXN_FOLLOWED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a22")                                                            \
-        X(HOST_REPAIRED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a23")
+        X(HOST_REPAIRED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a23")                                                           \
+        X(HOST_TRUSTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a30")                                                            \
+        X(HOST_DISTRUSTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a31")                                                         \
+        X(HOST_KEY_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a32")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,
@@ -75,8 +78,10 @@ typedef struct EventContext {
         uint64_t done;       /* DHETCD_DONE, DHETCD_TOTAL, DHETCD_RATE (a second): how far it has come */
         uint64_t total;
         uint64_t rate;
-        const char *what; /* DHETCD_WHAT: what these count, "bytes" or "entries" */
-        int error;        /* ERRNO, positive or negative */
+        const char *what;                                   /* DHETCD_WHAT: what these count, "bytes" or "entries" */
+        const char *action;                                 /* DHETCD_ACTION: polkit's */
+        const char *caller_uid, *caller_comm, *caller_unit; /* DHETCD_CALLER_UID, …_COMM, …_UNIT: who was denied it */
+        int error;                                          /* ERRNO, positive or negative */
 } EventContext;
 
 /* Writes one event. `priority` is LOG_*. Also to standard error when it is a terminal or when no journal is there.

@@ -85,15 +85,43 @@ int polkit_caller_uid(sd_bus_message *m, uid_t *ret) {
         return sd_bus_creds_get_euid(creds, ret);
 }
 
+/* What /proc says of the sender's process. Asked for one by one: what cannot be told must not hide the other. */
+static sd_bus_creds *ask_creds(const Question *q, uint64_t what) {
+        sd_bus_creds *creds = NULL;
+
+        return sd_bus_query_sender_creds(q->message, SD_BUS_CREDS_PID | SD_BUS_CREDS_AUGMENT | what, &creds) < 0
+                       ? NULL
+                       : creds;
+}
+
+/* Who it was, as far as that is known: the user as the bus says, program and unit. */
+static void log_denial(const Question *q) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *program = ask_creds(q, SD_BUS_CREDS_COMM);
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *cgroup = ask_creds(q, SD_BUS_CREDS_UNIT);
+        const char *comm = NULL, *unit = NULL;
+        char number[16] = "unknown";
+        uid_t uid;
+
+        if (polkit_caller_uid(q->message, &uid) >= 0)
+                snprintf(number, sizeof(number), "%u", (unsigned) uid);
+        if (program)
+                (void) sd_bus_creds_get_comm(program, &comm);
+        if (cgroup)
+                (void) sd_bus_creds_get_unit(cgroup, &unit);
+        log_event(EVENT_ACCESS_DENIED, LOG_WARNING,
+                  &(EventContext){ .error = -EACCES,
+                                   .action = q->action,
+                                   .caller_uid = number,
+                                   .caller_comm = comm,
+                                   .caller_unit = unit },
+                  "User id %s (program '%s' in %s) may not call %s: polkit does not allow %s", number,
+                  comm ?: "unknown", unit ?: "an unknown unit", sd_bus_message_get_member(q->message), q->action);
+}
+
 static int deny(const Question *q, sd_bus_error *reterr) {
         const char *member = sd_bus_message_get_member(q->message);
-        EventContext context = { .error = -EACCES };
-        uid_t uid = (uid_t) -1;
 
-        (void) polkit_caller_uid(q->message, &uid);
-        log_event(EVENT_ACCESS_DENIED, LOG_WARNING, &context, "User id %d may not call %s: polkit does not allow %s",
-                  (int) uid, member, q->action);
-
+        log_denial(q);
         if (q->challenge)
                 return sd_bus_error_setf(
                         reterr, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,

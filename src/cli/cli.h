@@ -38,6 +38,8 @@ typedef struct Args {
         const char *restart;       /* NULL: as configured */
         int move_data_aside;       /* -1: as configured */
         int require_odd;
+        const char *fingerprint; /* trust */
+        bool yes, list, remove;
 } Args;
 
 extern Args args;
@@ -54,6 +56,7 @@ int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
 int verb_config(int argc, char **argv);
 int verb_rescue(int argc, char **argv);
+int verb_trust(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);

@@ -38,6 +38,7 @@ static const Verb verbs[] = {
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
         { "config", 0, 0, verb_config, "config", "Show the configuration and where each value is from" },
         { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
+        { "trust", 0, 1, verb_trust, "trust HOST", "Show a host's ssh key, and pin it" },
 };
 
 static void help(void) {
@@ -60,6 +61,9 @@ static void help(void) {
                "     --from-snapshot=JOB|FILE\n"
                "                         With rescue: restore a snapshot instead of this member's data\n"
                "     --takeover          With settle: the job is another host's, which never comes back\n"
+               "     --fingerprint=FP    With trust: accept this key (SHA256:...) alone, without asking\n"
+               "     --yes               With trust: accept what the host offers, unseen\n"
+               "     --list --remove     With trust: show the keys that are known; forget a host's\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "     --no-legend         No headings and hints\n"
                "     --no-ask-password   Do not ask for passwords\n"
@@ -83,6 +87,10 @@ enum {
         OPT_FROM_SNAPSHOT,
         OPT_TAKEOVER,
         OPT_UNIT,
+        OPT_FINGERPRINT,
+        OPT_YES,
+        OPT_LIST,
+        OPT_REMOVE,
         OPT_JSON,
         OPT_NO_LEGEND,
         OPT_NO_ASK_PASSWORD,
@@ -102,6 +110,10 @@ static const struct option long_options[] = {
         { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
         { "takeover", no_argument, NULL, OPT_TAKEOVER },
         { "unit", no_argument, NULL, OPT_UNIT },
+        { "fingerprint", required_argument, NULL, OPT_FINGERPRINT },
+        { "yes", no_argument, NULL, OPT_YES },
+        { "list", no_argument, NULL, OPT_LIST },
+        { "remove", no_argument, NULL, OPT_REMOVE },
         { "json", required_argument, NULL, OPT_JSON },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
         { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
@@ -179,6 +191,18 @@ static int parse_option(int c) {
                 return 1;
         case OPT_UNIT:
                 args.unit = true;
+                return 1;
+        case OPT_FINGERPRINT:
+                args.fingerprint = optarg;
+                return 1;
+        case OPT_YES:
+                args.yes = true;
+                return 1;
+        case OPT_LIST:
+                args.list = true;
+                return 1;
+        case OPT_REMOVE:
+                args.remove = true;
                 return 1;
         case OPT_JSON:
                 return parse_json_mode(optarg);

@@ -7,7 +7,9 @@
 
 static const HostMethod methods[] = {
         { "Describe", "", "s", POLKIT_INSPECT, .begin = begin_describe },
-        { "AdminUser", "", "suu", POLKIT_INSPECT, .begin = begin_admin_user },
+        /* Asked of every host by the preflight, so that who may not manage one is refused before anything is
+         * changed. */
+        { "AdminUser", "", "suu", POLKIT_HOST_MANAGE, .begin = begin_admin_user },
         { "Lock", "txn holder", "", POLKIT_HOST_MANAGE, .check = check_lock, .begin = begin_lock },
         { "Unlock", "txn", "", POLKIT_HOST_MANAGE, .begin = begin_unlock },
         { "KeepPlan", "txn plan", "", POLKIT_HOST_MANAGE, .locked = true, .check = check_keep_plan,

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""An operator who is not root, with polkit's example rule, over an ssh user who is not root either; and everybody else."""
+
+import json
+import unittest
+
+from support import COMMITTED, CONF, REJECTED, LabCase, address, members, states
+
+RULE, EXAMPLE = "/etc/polkit-1/rules.d/60-dhetcd.rules", "/usr/share/dhetcd/polkit/60-dhetcd.rules"
+PREPARE = """
+set -e
+useradd --create-home dhetcd
+useradd --create-home --groups irisadmin alice
+useradd --create-home stranger
+install -d -m 0700 -o dhetcd /home/dhetcd/.ssh
+install -m 0600 -o dhetcd /etc/dhetcd/ssh/id_ed25519.pub /home/dhetcd/.ssh/authorized_keys
+install -D -m 0644 %s %s
+mv /root/.ssh/authorized_keys /root/.ssh/authorized_keys.away
+""" % (EXAMPLE, RULE)
+
+
+class Rights(LabCase):
+    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
+
+    @classmethod
+    def new_lab(cls):
+        super().new_lab()
+        for host in cls.lab.hosts:
+            cls.lab.exec(host.name, ["sh", "-c", PREPARE])
+            cls.lab.exec(host.name, ["systemctl", "restart", "polkit"])
+        cls.lab.write("dh1", CONF, "[ssh]\nUser=dhetcd\n")
+
+    def as_user(self, user, *argv, host="dh1", timeout=180):
+        return self.lab.exec(host, ["runuser", "-u", user, "--", *argv], check=False, timeout=timeout)
+
+    def denials(self, host="dh1"):
+        lines = self.lab.exec(host, ["journalctl", "-q", "-o", "json",
+                                     "MESSAGE_ID=b1c40ed2fd7a4b0d9a2c6dbb3f3f0a1d"], check=False).stdout
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def uid(self, user, host="dh1"):
+        return self.lab.exec(host, ["id", "-u", user]).stdout.strip()
+
+    def refused(self, user, *argv, says, action=None, host="dh1"):
+        """Denied, with nothing changed, and the journal says to whom what was denied."""
+        before, list_before, told = states(self.lab), members(self.lab), len(self.denials(host))
+        done = self.as_user(user, *argv, host=host)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn(says, done.stdout + done.stderr)
+        if action:
+            line = self.denials(host)[-1]
+            self.assertGreater(len(self.denials(host)), told)
+            self.assertEqual((line["DHETCD_CALLER_UID"], line["DHETCD_ACTION"], line["DHETCD_CALLER_COMM"]),
+                             (self.uid(user, host), action, argv[0]))
+        self.assertEqual(self.job_files("dh1"), self.jobs)
+        self.assert_unchanged(before, list_before)
+
+    def setUp(self):
+        self.jobs = self.job_files("dh1")
+
+    def test_1_stranger(self):
+        """Refused everywhere, nothing changed."""
+        self.refused("stranger", "dhetcd", "add", address(2), says="dhetcd: ", action="org.dhetcd1.add-node")
+        self.refused("stranger", "systemctl", "--no-ask-password", "start", f"dhetcd-add@{address(2)}",
+                     says="uthentication")
+        for method, *signature in (("Describe",), ("AdminUser",), ("Lock", "ss", "12345678-1", "10.0.0.1"),
+                                   ("ManageUnit", "ssst", "12345678-1", "start", "stop", "1000000")):
+            with self.subTest(method=method):
+                action = "org.dhetcd1." + ("inspect" if method == "Describe" else "host-manage")
+                self.refused("stranger", "busctl", "call", "org.dhetcd1", "/org/dhetcd1", "org.dhetcd1.Host", method,
+                             *signature, says=action, action=action, host="dh2")
+
+    def test_2_operator_of_other_units(self):
+        """The rule is for dhetcd-add@ADDRESS.service and start, stop; not for the work on hosts."""
+        for argv in (["stop", "dh-etcd"], ["start", "dhetcd-add@x-y"], ["start", "dhetcd-recover"],
+                     ["restart", f"dhetcd-add@{address(2)}"]):
+            with self.subTest(argv=argv):
+                self.refused("alice", "systemctl", "--no-ask-password", *argv, says="uthentication")
+        self.refused("alice", "busctl", "call", "org.dhetcd1", "/org/dhetcd1", "org.dhetcd1.Host", "Forget", "s",
+                     "12345678-1", says="org.dhetcd1.host-manage", action="org.dhetcd1.host-manage")
+
+    def test_3_ssh_user_without_the_right(self):
+        """A host where polkit does not allow the ssh user: rejected before anything is changed on any host."""
+        self.lab.exec("dh2", ["mv", RULE, RULE + ".away"])
+        self.lab.exec("dh2", ["systemctl", "restart", "polkit"])
+        before, list_before = states(self.lab), members(self.lab)
+        try:
+            done = self.as_user("alice", "dhetcd", "add", address(2))
+            self.assertEqual(done.returncode, REJECTED, done.stdout + done.stderr)
+            self.assertIn(f"{address(2)}: ", done.stdout + done.stderr)
+            self.assertIn("org.dhetcd1.inspect", done.stdout + done.stderr)
+            line = self.denials("dh2")[-1]
+            self.assertEqual((line["DHETCD_CALLER_UID"], line["DHETCD_CALLER_COMM"]),
+                             (self.uid("dhetcd", "dh2"), "systemd-stdio-b"))
+            self.assertTrue(line["DHETCD_CALLER_UNIT"], line)
+            # Only a part of the rights is not enough either, and is noticed as early.
+            self.lab.write("dh2", RULE, 'polkit.addRule(function(action, subject) { if (action.id == '
+                           '"org.dhetcd1.inspect") return polkit.Result.YES; });\n')
+            self.lab.exec("dh2", ["systemctl", "restart", "polkit"])
+            done = self.as_user("alice", "dhetcd", "add", address(2))
+            self.assertEqual(done.returncode, REJECTED, done.stdout + done.stderr)
+            self.assertIn("org.dhetcd1.host-manage", done.stdout + done.stderr)
+            self.assert_unchanged(before, list_before)
+        finally:
+            self.lab.exec("dh2", ["mv", RULE + ".away", RULE])
+            self.lab.exec("dh2", ["systemctl", "restart", "polkit"])
+
+    def test_4_operator_adds_and_cancels(self):
+        job = self.as_user("alice", "dhetcd", "add", "--no-block", address(2)).stdout.strip()
+        self.refuse_cancel(job)
+        done = self.as_user("alice", "dhetcd", "cancel", job)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.wait("the job has ended", lambda: self.job(job)["state"] not in ("queued", "running"))
+        self.assertIn(self.job(job)["state"], ("rejected", "rolled-back", "canceled"))
+
+        done = self.as_user("alice", "dhetcd", "add", address(2))
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        self.assert_voters(2)
+        self.assertEqual(str(self.newest_job()["uid"]), self.uid("alice"))
+        done = self.as_user("alice", "systemctl", "--no-ask-password", "start", f"dhetcd-add@{address(3)}")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assert_voters(3)
+        self.assert_nothing_left()
+
+    def refuse_cancel(self, job):
+        done = self.as_user("stranger", "dhetcd", "cancel", job)
+        self.assertEqual(done.returncode, REJECTED)
+        self.assertEqual(self.denials()[-1]["DHETCD_CALLER_UID"], self.uid("stranger"))
+
+
+if __name__ == "__main__":
+    unittest.main()
