@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "cleanup.h"
 
@@ -17,4 +18,16 @@ static inline json_int_t json_get_integer(const json_t *object, const char *key,
         const json_t *value = json_object_get(object, key);
 
         return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+/* The value as text, owned; NULL out of memory. Unlike json_dumps(), which goes on past an allocation that failed in
+ * the midst of a key and returns damaged text, it allocates the text once. */
+static inline char *json_to_text(const json_t *json, size_t flags) {
+        size_t size = json_dumpb(json, NULL, 0, flags);
+        _cleanup_free_ char *text = size > 0 ? malloc(size + 1) : NULL;
+
+        if (!text || json_dumpb(json, text, size, flags) != size)
+                return NULL;
+        text[size] = '\0';
+        return TAKE_PTR(text);
 }

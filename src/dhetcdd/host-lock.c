@@ -74,7 +74,7 @@ int host_lock_write(HostOperation *op, const char *holder) {
         int r;
 
         lock = json_pack("{ss ss sI}", "job", op->job, "holder", holder, "since_usec", (json_int_t) now_real());
-        text = lock ? json_dumps(lock, JSON_COMPACT) : NULL;
+        text = lock ? json_to_text(lock, JSON_COMPACT) : NULL;
         if (!text)
                 return -ENOMEM;
         r = mkdir_durable(DHETCD_HOST_DIR, 0700);

@@ -21,7 +21,7 @@ static char *outcome_path(const char *txn) {
 }
 
 static int write_json(HostOperation *op, const char *path, const json_t *v) {
-        _cleanup_free_ char *dir = host_transaction_dir(op->txn), *text = v ? json_dumps(v, JSON_COMPACT) : NULL;
+        _cleanup_free_ char *dir = host_transaction_dir(op->txn), *text = v ? json_to_text(v, JSON_COMPACT) : NULL;
         int r;
 
         if (!dir || !path || !text)

@@ -185,7 +185,7 @@ static int mark_open(const Job *j, const char *dir, bool open) {
 int job_save(const Job *j, const char *jobs_dir, char **reterr) {
         _cleanup_free_ char *dir = format("%s/%s", jobs_dir, j->id), *path = format("%s/%s/job.json", jobs_dir, j->id);
         _cleanup_json_ json_t *v = job_to_json(j);
-        _cleanup_free_ char *text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
+        _cleanup_free_ char *text = v ? json_to_text(v, JSON_INDENT(2)) : NULL;
         int r;
 
         if (!dir || !path || !text)

@@ -146,7 +146,7 @@ static int tree_to_json(const SnapshotManifest *m, json_t **ret) {
 }
 
 static int digest_of_tree(const json_t *tree, char ret_digest[static DIGEST_HEX_SIZE]) {
-        _cleanup_free_ char *text = json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+        _cleanup_free_ char *text = json_to_text(tree, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
 
         return text ? digest_bytes(text, strlen(text), ret_digest) : -ENOMEM;
 }
@@ -171,7 +171,7 @@ int snapshot_manifest_write(const SnapshotManifest *m, const char *path, char **
                              "tree", tree);
         if (!manifest)
                 return fail(reterr, -EINVAL, "the note for %s is not UTF-8", path);
-        text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+        text = json_to_text(manifest, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
         if (!text)
                 return -ENOMEM;
 

@@ -55,6 +55,7 @@ static int parse_line(const char *line, size_t size, const char *previous, json_
                       char ret_sum[static SUM_DIGITS + 1]) {
         _cleanup_json_ json_t *record = NULL;
         char sum[SUM_DIGITS + 1];
+        json_error_t error;
         size_t body;
         int r;
 
@@ -70,7 +71,9 @@ static int parse_line(const char *line, size_t size, const char *previous, json_
         if (memcmp(line + size - 2 - SUM_DIGITS, sum, SUM_DIGITS) != 0)
                 return -EBADMSG;
 
-        record = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+        record = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
+        if (!record && json_error_code(&error) == json_error_out_of_memory)
+                return -ENOMEM;
         if (!record || json_integer_value(json_object_get(record, "seq")) != seq ||
             !json_is_string(json_object_get(record, "type")))
                 return -EBADMSG;
@@ -85,6 +88,32 @@ static int parse_line(const char *line, size_t size, const char *previous, json_
  * are found at the beginning of records only. */
 static bool begins_another(const char *text, size_t size) {
         return memmem(text + 1, size - 1, "{\"seq\":", strlen("{\"seq\":"));
+}
+
+/* Whether a bad line is what a crash in the midst of its write leaves: a beginning of it, or zeroes where a part
+ * did not reach the disk. A line that was once written to its end was relied on, and is damaged. 0: damaged. */
+static int is_torn(const char *line, size_t size, const char *previous, json_int_t seq) {
+        const char *end = memchr(line, '\n', size);
+        _cleanup_json_ json_t *record = NULL;
+        char sum[SUM_DIGITS + 1];
+        int r;
+
+        if (memchr(line, '\0', end ? (size_t) (end - line) : size))
+                return 1;
+        if (end)
+                return 0;
+        /* All of it but its newline, which is another byte now: no write does that. */
+        r = parse_line(line, size - 1, previous, seq, &record, sum);
+        return r == -ENOMEM ? r : r < 0;
+}
+
+static int damaged(const char *path, json_int_t seq, char **reterr) {
+        return fail(reterr, -EBADMSG,
+                    "%s: record %" JSON_INTEGER_FORMAT
+                    " is damaged, and not as a crash leaves it; nothing is done from "
+                    "such a log. Keep the file, look at it with \"less %s\", and settle by hand from the host's "
+                    "snapshots in /var/lib/dhetcd/store",
+                    path, seq, path);
 }
 
 /* Reads the whole text. *ret_good is the number of bytes that hold good records; fewer than `size` means a torn end. */
@@ -108,14 +137,10 @@ static int parse_log(const char *path, const char *text, size_t size, json_t **r
                 if (r == -ENOMEM)
                         return r;
                 if (r < 0) {
-                        if (!begins_another(line, size - good))
+                        r = begins_another(line, size - good) ? 0 : is_torn(line, size - good, sum, seq);
+                        if (r > 0)
                                 break; /* the last record: what a crash leaves */
-                        return fail(
-                                reterr, -EBADMSG,
-                                "%s: record %" JSON_INTEGER_FORMAT " is damaged and is not the last one; nothing is "
-                                "done from such a log. Keep the file, look at it with \"less %s\", and settle by hand "
-                                "from the host's snapshots in /var/lib/dhetcd/store",
-                                path, seq, path);
+                        return r < 0 ? r : damaged(path, seq, reterr);
                 }
                 if (json_array_append_new(records, record) < 0)
                         return -ENOMEM;
@@ -233,7 +258,7 @@ static int format_body(const TxnLog *l, const char *type, json_t *fields, json_t
                            (json_int_t) now_real());
         if (!record || (fields && json_object_update_missing(record, fields) < 0))
                 return -ENOMEM;
-        body = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER);
+        body = json_to_text(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER);
         if (!body)
                 return -ENOMEM;
 

@@ -111,7 +111,7 @@ static void test_cut_everywhere(void **state) {
         }
 }
 
-/* One bit flipped anywhere: in the last record it is a torn end, before it the log is refused, loudly. */
+/* One bit flipped anywhere: the log is refused, loudly. Only a zero in the last record is taken for a torn end. */
 static void test_flip_everywhere(void **state) {
         size_t size;
         _cleanup_free_ char *text = write_log(&size);
@@ -120,16 +120,16 @@ static void test_flip_everywhere(void **state) {
                 for (unsigned bit = 0; bit < 8; bit++) {
                         _cleanup_json_ json_t *records = NULL;
                         _cleanup_free_ char *why = NULL;
-                        size_t record = record_of(text, i);
-                        bool torn = false;
+                        bool torn = false, zero;
                         int r;
 
                         text[i] ^= (char) (1 << bit);
                         put_log(text, size);
                         r = txn_log_read(dir, &records, &torn, &why);
+                        zero = text[i] == '\0';
                         text[i] ^= (char) (1 << bit);
 
-                        if (record == 2) {
+                        if (zero && record_of(text, i) == 2) {
                                 assert_int_equal(r, 0);
                                 assert_true(torn);
                                 assert_int_equal(json_array_size(records), 2);
