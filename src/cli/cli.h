@@ -52,6 +52,7 @@ int verb_list(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_cancel(int argc, char **argv);
 int verb_rollback(int argc, char **argv);
+int verb_report(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
 int verb_config(int argc, char **argv);

@@ -13,8 +13,11 @@
 #include "bus/names.h"
 #include "cli.h"
 #include "journal-follow.h"
+#include "live.h"
+#include "table.h"
 
 #define RETRY_USEC USEC_PER_SEC
+#define REDRAW_USEC (250 * USEC_PER_MSEC)
 #define LAST_LINE_USEC (500 * USEC_PER_MSEC) /* the journal may be a little behind the bus */
 
 typedef struct Follow {
@@ -25,6 +28,9 @@ typedef struct Follow {
         sd_bus_slot *ask_slot, *cancel_slot;
         sd_event_source *retry, *last;
         JournalFollow *journal;
+        Live *live;   /* on a terminal; else NULL: lines */
+        size_t drawn; /* its lines that are on the screen */
+        sd_event_source *redraw;
         char *text;     /* the job's, as told last */
         char *end;      /* its state, once it has ended */
         bool any_line;  /* the journal can be read */
@@ -40,6 +46,8 @@ static void follow_done(Follow *f) {
         sd_bus_slot_unref(f->cancel_slot);
         sd_event_source_unref(f->retry);
         sd_event_source_unref(f->last);
+        sd_event_source_unref(f->redraw);
+        live_free(f->live);
         journal_follow_free(f->journal);
         sd_bus_close_unref(f->bus);
         sd_event_unref(f->event);
@@ -57,6 +65,50 @@ static void say(const char *text) {
         print_clean(stdout, text);
         putchar('\n');
         fflush(stdout);
+}
+
+/* --- the live view --- */
+
+static void erase(Follow *f) {
+        if (f->drawn > 0)
+                printf("\033[%zuA\r\033[J", f->drawn);
+        f->drawn = 0;
+}
+
+/* Several changes of the picture are one: it is drawn a few times a second at most. */
+static void draw(Follow *f) {
+        size_t width = terminal_width(STDOUT_FILENO), height = terminal_height(STDOUT_FILENO);
+        _cleanup_free_ char *text = NULL;
+
+        erase(f);
+        text = live_draw(f->live, width > 0 ? width - 1 : 79, height > 6 ? height - 3 : 4, now_real(), STDOUT_FILENO);
+        for (const char *c = text; c && *c; c++)
+                f->drawn += *c == '\n';
+        fputs(text ?: "", stdout);
+        fflush(stdout);
+}
+
+static int on_redraw(sd_event_source *source, uint64_t usec, void *userdata) {
+        Follow *f = userdata;
+
+        draw(f);
+        (void) sd_event_source_set_time(source, now_boot() + REDRAW_USEC);
+        (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+static bool wants_live(void) {
+        const char *term = getenv("TERM");
+
+        return !args.quiet && !args.unit && args.json == JSON_OFF && isatty(STDOUT_FILENO) && term &&
+               !streq(term, "dumb");
+}
+
+static int start_live(Follow *f) {
+        f->live = live_new(f->job);
+        if (!f->live)
+                return -ENOMEM;
+        return sd_event_add_time(f->event, &f->redraw, CLOCK_BOOTTIME, now_boot() + REDRAW_USEC / 2, 0, on_redraw, f);
 }
 
 /* --- the lines --- */
@@ -105,17 +157,33 @@ static void notify_step(const JournalLine *l) {
                 (void) sd_notifyf(0, "STATUS=%s", l->message);
 }
 
+/* That a unit was started or stopped as it should says nothing to an operator; and what the live view shows is no line
+ * as well. */
+static bool is_worth_a_line(const Follow *f, const JournalLine *l, bool end) {
+        if (!shows_lines())
+                return false;
+        if (f->live)
+                return end || (l->priority <= LOG_WARNING && !l->of_systemd);
+        return l->priority <= (l->of_systemd ? LOG_WARNING : LOG_INFO);
+}
+
 static void on_line(void *userdata, const JournalLine *l) {
         static const EventKind ends[] = { EVENT_JOB_COMMITTED, EVENT_JOB_REJECTED, EVENT_JOB_ROLLED_BACK,
                                           EVENT_JOB_STUCK,     EVENT_JOB_CANCELED, EVENT_JOB_RESCUED };
+        bool end = is_id(l, ends, ELEMENTSOF(ends));
         Follow *f = userdata;
 
         f->any_line = true;
-        /* That a unit was started or stopped as it should says nothing to an operator. */
-        if (shows_lines() && l->priority <= (l->of_systemd ? LOG_WARNING : LOG_INFO))
+        if (is_worth_a_line(f, l, end)) {
+                erase(f); /* it comes again below the line */
                 print_line(l);
+        }
+        if (f->live)
+                live_feed(f->live, l);
+        if (f->live && end)
+                live_end(f->live, l->usec);
         notify_step(l);
-        f->end_shown = is_id(l, ends, ELEMENTSOF(ends)); /* an earlier end may be followed by a settling */
+        f->end_shown = end; /* an earlier end may be followed by a settling */
         if (f->end && f->end_shown)
                 (void) sd_event_exit(f->event, 0);
 }
@@ -138,7 +206,7 @@ static void on_state(Follow *f, const char *state, const char *text) {
         if (state_exit_code(state) < 0) {
                 if (args.unit)
                         (void) sd_notifyf(0, "STATUS=%s", text);
-                if ((args.unit && streq(state, "queued")) || (shows_lines() && !f->any_line))
+                if ((args.unit && streq(state, "queued")) || (shows_lines() && !f->any_line && !f->live))
                         say(text);
                 return;
         }
@@ -287,6 +355,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         bool asks_first = si->ssi_signo == SIGINT && isatty(STDIN_FILENO);
 
         f->interrupts++;
+        f->drawn = 0; /* the picture stays above what is said now */
         if (f->mode == FOLLOW_WATCH || (asks_first && f->interrupts > 2)) {
                 fprintf(stderr, "\nJob %s goes on without us; see \"dhetcd show %s\".\n", f->job, f->job);
                 return sd_event_exit(f->event, -EINTR);
@@ -347,8 +416,12 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
             journal_follow_new(f.event, job, since, on_line, &f, &f.journal) < 0)
                 fprintf(stderr, "dhetcd: The journal cannot be read; only the job's state is shown.\n");
 
+        if (f.journal && wants_live() && start_live(&f) < 0)
+                f.live = live_free(f.live);
         reconnect(&f);
         r = sd_event_loop(f.event);
+        if (f.live)
+                draw(&f);
         if (r == -EINTR)
                 return mode == FOLLOW_WATCH ? EXIT_DONE : EXIT_FAILED;
         if (r < 0 || !f.end)

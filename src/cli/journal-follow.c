@@ -34,24 +34,48 @@ static char *get_field(sd_journal *j, const char *name) {
         return strndup((const char *) data + prefix, size - prefix);
 }
 
-static unsigned get_number(sd_journal *j, const char *name, unsigned otherwise) {
+static uint64_t get_number(sd_journal *j, const char *name, uint64_t otherwise) {
         _cleanup_free_ char *text = get_field(j, name);
 
-        return text ? (unsigned) strtoul(text, NULL, 10) : otherwise;
+        return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void hand_over(JournalFollow *f) {
-        _cleanup_free_ char *message = get_field(f->journal, "MESSAGE"), *id = get_field(f->journal, "MESSAGE_ID");
-        _cleanup_free_ char *host = get_field(f->journal, "DHETCD_HOST");
-        JournalLine line = { .message = message, .message_id = id, .host = host };
+enum { MESSAGE, MESSAGE_ID, HOST, TXN, STEP, PHASE, NODE, WHAT, UNIT, _FIELD_MAX };
 
-        if (!message || sd_journal_get_realtime_usec(f->journal, &line.usec) < 0)
-                return;
-        line.priority = (int) get_number(f->journal, "PRIORITY", 6);
-        line.of_systemd = get_number(f->journal, "_PID", 0) == 1;
-        line.step_index = get_number(f->journal, "DHETCD_STEP_INDEX", 0);
-        line.step_count = get_number(f->journal, "DHETCD_STEP_COUNT", 0);
-        f->callback(f->userdata, &line);
+static const char *const fields[_FIELD_MAX] = {
+        [MESSAGE] = "MESSAGE",  [MESSAGE_ID] = "MESSAGE_ID", [HOST] = "DHETCD_HOST",
+        [TXN] = "DHETCD_TXN",   [STEP] = "DHETCD_STEP",      [PHASE] = "DHETCD_PHASE",
+        [NODE] = "DHETCD_NODE", [WHAT] = "DHETCD_WHAT",      [UNIT] = "DHETCD_UNIT",
+};
+
+static void hand_over(JournalFollow *f) {
+        char *found[_FIELD_MAX] = {};
+        JournalLine line;
+
+        for (size_t i = 0; i < _FIELD_MAX; i++)
+                found[i] = get_field(f->journal, fields[i]);
+        line = (JournalLine){
+                .priority = (int) get_number(f->journal, "PRIORITY", 6),
+                .of_systemd = get_number(f->journal, "_PID", 0) == 1,
+                .step_index = (unsigned) get_number(f->journal, "DHETCD_STEP_INDEX", 0),
+                .step_count = (unsigned) get_number(f->journal, "DHETCD_STEP_COUNT", 0),
+                .done = get_number(f->journal, "DHETCD_DONE", 0),
+                .total = get_number(f->journal, "DHETCD_TOTAL", 0),
+                .rate = get_number(f->journal, "DHETCD_RATE", 0),
+                .message = found[MESSAGE],
+                .message_id = found[MESSAGE_ID],
+                .host = found[HOST],
+                .txn = found[TXN],
+                .step = found[STEP],
+                .phase = found[PHASE],
+                .node = found[NODE],
+                .what = found[WHAT],
+                .unit = found[UNIT],
+        };
+        if (line.message && sd_journal_get_realtime_usec(f->journal, &line.usec) >= 0)
+                f->callback(f->userdata, &line);
+        for (size_t i = 0; i < _FIELD_MAX; i++)
+                free(found[i]);
 }
 
 void journal_follow_drain(JournalFollow *f) {
@@ -76,20 +100,40 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return on_journal(NULL, -1, 0, f);
 }
 
-int journal_follow_new(sd_event *event, const char *job, uint64_t since, JournalCallback callback, void *userdata,
-                       JournalFollow **ret) {
+static int open_journal(const char *job, JournalCallback callback, void *userdata, JournalFollow **ret) {
         _cleanup_(journal_follow_freep) JournalFollow *f = calloc(1, sizeof(JournalFollow));
         _cleanup_free_ char *match = format("DHETCD_JOB=%s", job);
-        int r, fd;
+        int r;
 
         if (!f || !match)
                 return -ENOMEM;
         *f = (JournalFollow){ .callback = callback, .userdata = userdata };
-
         r = sd_journal_open(&f->journal, SD_JOURNAL_LOCAL_ONLY);
+        if (r >= 0)
+                r = sd_journal_add_match(f->journal, match, 0);
         if (r < 0)
                 return r;
-        r = sd_journal_add_match(f->journal, match, 0);
+        *ret = TAKE_PTR(f);
+        return 0;
+}
+
+int journal_read(const char *job, JournalCallback callback, void *userdata) {
+        _cleanup_(journal_follow_freep) JournalFollow *f = NULL;
+        int r = open_journal(job, callback, userdata, &f);
+
+        if (r >= 0)
+                r = sd_journal_seek_head(f->journal);
+        if (r >= 0)
+                journal_follow_drain(f);
+        return r;
+}
+
+int journal_follow_new(sd_event *event, const char *job, uint64_t since, JournalCallback callback, void *userdata,
+                       JournalFollow **ret) {
+        _cleanup_(journal_follow_freep) JournalFollow *f = NULL;
+        int r, fd;
+
+        r = open_journal(job, callback, userdata, &f);
         if (r < 0)
                 return r;
         fd = sd_journal_get_fd(f->journal); /* before the seek: what is written after it wakes us */

@@ -14,13 +14,18 @@ typedef struct JournalLine {
         uint64_t usec; /* CLOCK_REALTIME */
         int priority;
         unsigned step_index, step_count;
-        bool of_systemd;                         /* PID 1 says it about a unit of the job */
-        const char *message, *message_id, *host; /* borrowed; message_id and host may be NULL */
+        bool of_systemd;            /* PID 1 says it about a unit of the job */
+        uint64_t done, total, rate; /* how far it has come; 0: not told */
+        /* Borrowed; all but the message may be NULL. */
+        const char *message, *message_id, *host, *txn, *step, *phase, *node, *what, *unit;
 } JournalLine;
 
 typedef void (*JournalCallback)(void *userdata, const JournalLine *line);
 
 typedef struct JournalFollow JournalFollow;
+
+/* All that is there now. */
+int journal_read(const char *job, JournalCallback callback, void *userdata) _must_check_;
 
 /* From `since` (CLOCK_REALTIME) on. */
 int journal_follow_new(sd_event *event, const char *job, uint64_t since, JournalCallback callback, void *userdata,

@@ -32,6 +32,7 @@ static const Verb verbs[] = {
         { "plan", 1, -1, verb_plan, "plan NODE...", "Show what \"add\" would do, or why it would refuse" },
         { "check", 1, -1, verb_plan, "check NODE...", "The same as plan" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
+        { "report", 1, 1, verb_report, "report JOB", "Write all that is known of a job as one HTML page" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
         { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* dhetcd list, dhetcd show. */
+/* dhetcd list. */
 
 #include "basic/string-util.h"
 #include "cli.h"
@@ -87,72 +87,5 @@ int verb_list(int argc, char **argv) {
         if (args.legend)
                 printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s",
                        n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
-        return EXIT_DONE;
-}
-
-static void print_field(const char *name, const char *value) {
-        printf("%12s: ", name);
-        print_clean(stdout, value);
-        putchar('\n');
-}
-
-static void print_options(const json_t *options) {
-        const char *name;
-        json_t *value;
-
-        printf("%12s:", "Options");
-        json_object_foreach ((json_t *) options, name, value) {
-                _cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY);
-
-                printf(" %s=%s", name, json_string_value(value) ?: text ?: "?");
-        }
-        putchar('\n');
-}
-
-static void print_transactions(const json_t *transactions) {
-        json_t *t;
-        size_t i;
-
-        json_array_foreach (transactions, i, t) {
-                const char *reason = json_get_string(t, "reason"), *state = json_get_string(t, "state") ?: "?";
-
-                printf("%12s: %s %s%s%s", json_get_string(t, "txn") ?: "?", json_get_string(t, "node") ?: "?",
-                       colour_on(1, state_colour(state)), streq(state, "empty") ? "not begun" : state, colour_off(1));
-                if (reason) {
-                        fputs(", ", stdout);
-                        print_clean(stdout, reason);
-                }
-                putchar('\n');
-        }
-}
-
-int verb_show(int argc, char **argv) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_free_ char *queued = NULL, *ended = NULL;
-        _cleanup_json_ json_t *v = NULL;
-        const char *state;
-        int k;
-
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_get_job(bus, argv[1], &v);
-        if (k != EXIT_DONE)
-                return k;
-        if (args.json != JSON_OFF)
-                return print_json(v);
-
-        state = json_get_string(v, "state") ?: "?";
-        queued = time_to_string((uint64_t) json_get_integer(v, "queued_usec", 0));
-        ended = time_to_string((uint64_t) json_get_integer(v, "ended_usec", 0));
-        print_field("Job", argv[1]);
-        printf("%12s: %s%s%s\n", "State", colour_on(1, state_colour(state)), state, colour_off(1));
-        print_field("Text", json_get_string(v, "text") ?: "");
-        print_field("Queued", queued ?: "?");
-        print_field("Ended", ended ?: "?");
-        printf("%12s: user %lld\n", "Asked by", (long long) json_get_integer(v, "uid", -1));
-        print_options(json_object_get(v, "options"));
-        print_transactions(json_object_get(v, "transactions"));
-        if (args.legend)
-                printf("\nAll of its lines: journalctl DHETCD_JOB=%s\n", argv[1]);
         return EXIT_DONE;
 }

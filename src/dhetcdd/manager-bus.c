@@ -7,6 +7,7 @@
 #include "basic/string-util.h"
 #include "bus/names.h"
 #include "bus/vtable.h"
+#include "job-steps.h"
 #include "manager-internal.h"
 
 int manager_set_error(sd_bus_error *error, int r, const char *text) {
@@ -283,15 +284,19 @@ static int method_list_jobs(sd_bus_message *message, void *userdata, sd_bus_erro
 /* One transaction as JSON; NULL on OOM. A log that cannot be read is shown as such: a view never fails. */
 static json_t *txn_to_json(const Manager *m, const Job *j, size_t n) {
         _cleanup_free_ char *txn = job_txn_id(j, n), *unit = txn_unit_name(j, n), *reason = NULL, *error = NULL;
+        _cleanup_free_ char *dir = job_txn_dir(j, m->jobs_dir, n);
+        _cleanup_json_ json_t *records = NULL;
         TxnState state = TXN_EMPTY;
         int r;
 
-        if (!txn || !unit)
+        if (!txn || !unit || !dir)
                 return NULL;
+        (void) (txn_log_read(dir, &records, NULL, NULL) < 0); /* then there are no steps */
         r = job_txn_state(j, m->jobs_dir, n, &state, &reason, &error);
-        return json_pack("{s:s, s:s, s:s, s:s, s:s?}", "txn", txn, "node", j->nodes[n - 1], "unit", unit, "state",
-                         r < 0 ? "unreadable" : txn_state_to_string(state), "reason",
-                         r < 0 ? error_text(error, r) : reason);
+        return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:o, s:O?}", "txn", txn, "node", j->nodes[n - 1], "unit", unit,
+                         "state", r < 0 ? "unreadable" : txn_state_to_string(state), "reason",
+                         r < 0 ? error_text(error, r) : reason, "steps", job_steps(records), "backup",
+                         job_backup(records));
 }
 
 static int method_get_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {

@@ -1,15 +1,60 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What an operator sees: the cluster, the plan, and a job while it runs and afterwards. In this order, on one lab."""
 
+import html.parser
 import json
+import re
+import subprocess
+import sys
 import unittest
 
-from support import COMMITTED, REJECTED, LabCase, address, members, states
+from support import COMMITTED, LAB, REJECTED, LabCase, address, members, states
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.dhetcd1.inspect" && subject.user == "watcher") { return polkit.Result.YES; }
 });
 """
+
+
+class Terminal:
+    """A terminal of tmux in which a command runs on a host."""
+
+    def __init__(self, lab, width, argv, user="root", env=()):
+        self.socket, self.width = f"dhlab-{lab.name}-{width}", width
+        command = ["env", "TERM=xterm-256color", sys.executable, str(LAB / "lab"), "exec", "--name", lab.name, "dh1",
+                   "runuser", "-u", user, "--", "env", "TERM=xterm-256color", "LANG=C.UTF-8", *env, *argv]
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", "24", *command, ";",
+                  "set-option", "remain-on-exit", "on")
+
+    def tmux(self, *argv):
+        return subprocess.run(["tmux", "-u", "-L", self.socket, *argv], check=True, timeout=20, capture_output=True,
+                              text=True).stdout
+
+    def screen(self, *options):
+        return self.tmux("capture-pane", "-p", *options)
+
+    def exit_code(self):
+        """None while it runs."""
+        text = self.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").split()
+        return int(text[1]) if text[0] == "1" else None
+
+    def close(self):
+        self.tmux("kill-server")
+
+
+class Page(html.parser.HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
 
 
 class See(LabCase):
@@ -101,6 +146,77 @@ class See(LabCase):
         self.look("plan", "dh3", expect=REJECTED)  # refused before anybody is asked
         self.look("--require-odd", "plan", address(3))
         self.assertEqual(self.everything(), before)
+
+    # -- a job ------------------------------------------------------------------------------
+    def test_f_follow(self):
+        job = self.look("--no-block", "add", address(3))[0].strip()
+        narrow = Terminal(self.lab, 80, ["dhetcd", "watch", job], user="watcher")
+        wide = Terminal(self.lab, 200, ["dhetcd", "watch", job], env=["NO_COLOR=1"])
+        seen = set()
+
+        def ended():
+            seen.update(re.findall(r"[▶✓·] +\d+/16 ([a-z-]+)", narrow.screen() + wide.screen()))
+            return narrow.exit_code() is not None and wide.exit_code() is not None
+        try:
+            self.wait("both terminals have seen the end", ended)
+            for terminal in (narrow, wide):
+                screen = terminal.screen()
+                self.assertEqual(terminal.exit_code(), COMMITTED, screen)
+                self.assertRegex(screen, r"✓ +1/16 preflight .*\n(.*\n)*✓ 16/16 unlock")
+                self.assertEqual(screen.count("16/16"), 1, screen)
+                # tmux scrolls by a line when the command ends
+                self.assertEqual(terminal.screen("-S", "-").count("is done"), 1, screen)
+                self.assertLessEqual(max(map(len, screen.splitlines())), terminal.width)
+            self.assertIn("\x1b[1m\x1b[32m✓", narrow.screen("-e"))
+            self.assertNotIn("\x1b[1m\x1b[32m", wide.screen("-e"))
+        finally:
+            narrow.close()
+            wide.close()
+        self.assertIn("sync", seen)
+        self.assert_voters(3)
+
+    def newest(self):
+        return self.newest_job()["job"]
+
+    def test_g_late_joiners_see_the_past(self):
+        text, _ = self.look("watch", self.newest(), user="watcher")  # no terminal: lines
+        self.assertNotIn("\x1b", text)
+        lines = text.splitlines()
+        self.assertEqual(len([x for x in lines if "[1/16] preflight: done" in x]), 1)
+        self.assertIn("is done", lines[-1])
+        told = [x for x in self.journal(self.newest()) if x.get("DHETCD_WHAT") == "entries"]
+        self.assertGreaterEqual(int(told[-1]["DHETCD_TOTAL"]), int(told[-1]["DHETCD_DONE"]))
+        self.look("watch", "00000000", user="watcher", expect=REJECTED)
+
+    def test_h_show(self):
+        job = self.look_json("show", self.newest(), user="watcher")
+        steps = {s["step"]: s for s in job["transactions"][0]["steps"]}
+        self.assertEqual(steps["restart"]["state"], "skipped")
+        self.assertEqual(steps["promote"]["state"], "done")
+        self.assertGreater(steps["deploy"]["ended_usec"], steps["deploy"]["started_usec"])
+        self.assertEqual(sorted(steps["narrow"]["hosts"]), [address(n) for n in (1, 2, 3)])
+        text, _ = self.look("show", self.newest(), user="watcher")
+        for name, step in steps.items():
+            self.assertRegex(text, rf"(?m)^{name} +{step['state']} ")
+        self.assertIn(job["transactions"][0]["backup"]["sha256"], text)
+        self.assertEqual([j["job"] for j in self.look_json("list", user="watcher")], [self.newest()])
+
+    def test_i_report(self):
+        page = Page(self.look("report", self.newest(), user="watcher")[0])
+        names = [tag for tag, _ in page.tags]
+        text = "".join(page.text)
+        self.assertIn("svg", names)
+        self.assertEqual([t for t in page.tags if t[0] in ("script", "img", "link", "iframe") or "src" in t[1] or
+                          "href" in t[1]], [])
+        for word in ("preflight", "unlock", address(1), address(3), "committed", "raft lag", self.newest()):
+            self.assertIn(word, text)
+        data = self.look_json("report", self.newest(), user="watcher")
+        self.assertGreater(len(data["lines"]), 30)
+
+    def test_j_the_exit_code_of_a_refused_job(self):
+        job = self.look("--no-block", "add", address(2))[0].strip()
+        text, _ = self.look("watch", job, user="watcher", expect=REJECTED)
+        self.assertIn("is a member of the cluster already", text)
 
 
 if __name__ == "__main__":

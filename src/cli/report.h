@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The report of one job as a page that needs nothing else: no script, no other file. */
+
+#include <stdio.h>
+
+#include "basic/json-util.h"
+
+/* `data`: {"job": what GetJob returns, "lines": [{"usec", "priority", "message", …}]}. All text of it is escaped.
+ * NULL on OOM. */
+char *report_html(const json_t *data);
+
+/* Text between tags or in a quoted attribute; control characters become spaces. */
+void html_escape(FILE *f, const char *text);
+
+/* report-svg.c: the timeline; nothing where no step was begun. */
+void report_svg(FILE *f, const json_t *data);

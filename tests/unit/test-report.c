@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "test-util.h"
+
+#include "cli/cli.h"
+#include "cli/report.h"
+
+Args args; /* of main.c */
+
+int client_fail(int error) {
+        return EXIT_FAILED;
+}
+
+static char *escaped(const char *text) {
+        char *html = NULL;
+        size_t size;
+        FILE *f = open_memstream(&html, &size);
+
+        html_escape(f, text);
+        fclose(f);
+        return html;
+}
+
+static void test_escape(void **state) {
+        static const char *const cases[][2] = {
+                { "plain ü", "plain ü" },
+                { "<script>alert('1')&\"", "&lt;script&gt;alert(&#39;1&#39;)&amp;&quot;" },
+                { "a\033[2J\nb\x7f", "a [2J b " },
+                { "", "" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *html = escaped(cases[i][0]);
+
+                assert_string_equal(html, cases[i][1]);
+        }
+}
+
+#define EVIL "\"'><script>x</script>"
+
+/* Every text that comes from elsewhere is hostile. */
+static void test_nothing_gets_out(void **state) {
+        _cleanup_json_ json_t *data = json_pack(
+                "{s{ss ss ss s{ss} s[{ss ss ss ss s[{ss ss sI sI ss s{ss}}]}]} s[{sI si ss ss ss ss sI sI}]}", "job",
+                "job", EVIL, "state", EVIL, "text", EVIL, "options", EVIL, EVIL, "transactions", "node", EVIL, "state",
+                EVIL, "reason", EVIL, "txn", EVIL, "steps", "step", EVIL, "state", EVIL, "started_usec",
+                (json_int_t) 1000000, "ended_usec", (json_int_t) 3000000, "why", EVIL, "hosts", EVIL, EVIL, "lines",
+                "usec", (json_int_t) 2000000, "priority", 99, "message", EVIL, "host", EVIL, "phase", "restarting",
+                "what", "entries", "done", (json_int_t) 1, "total", (json_int_t) 9);
+        _cleanup_free_ char *html = NULL;
+
+        assert_non_null(data);
+        html = report_html(data);
+        assert_non_null(html);
+        assert_null(strstr(html, "<script"));
+        assert_null(strstr(html, "\"'"));
+        assert_non_null(strstr(html, "&lt;script&gt;"));
+        assert_non_null(strstr(html, "<svg"));
+        assert_non_null(strstr(html, "class=\"restart\""));
+        assert_non_null(strstr(html, "at most 8 entries"));
+        assert_null(strstr(html, "nan"));
+        assert_null(strstr(html, "inf"));
+}
+
+static void test_nothing_is_known(void **state) {
+        _cleanup_json_ json_t *data = json_object();
+        _cleanup_free_ char *html = report_html(data);
+
+        assert_non_null(html);
+        assert_null(strstr(html, "<svg"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_escape),
+                cmocka_unit_test(test_nothing_gets_out),
+                cmocka_unit_test(test_nothing_is_known),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
