@@ -17,16 +17,24 @@
 #define FILE_SIZE_MAX (64U * 1024U)
 #define WAIT_USEC (60 * USEC_PER_SEC)
 #define WAIT_STEP_USEC (20 * USEC_PER_MSEC)
+#define BROKEN_USEC (3 * USEC_PER_SEC)
 
 static bool settling;
-static int failing; /* errno of every further write, 0: none */
+static int failing;        /* errno of every further write, 0: none */
+static uint64_t mended_at; /* when the disk is as before, 0: nothing was written since it broke */
 
 /* ---- a disk that fails: these two take the place of libc's ---- */
 
 static bool must_fail(int fd) {
         struct stat st;
 
-        return failing != 0 && fstat(fd, &st) >= 0 && S_ISREG(st.st_mode);
+        if (failing == 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return false;
+        if (mended_at == 0)
+                mended_at = now_boot() + BROKEN_USEC;
+        if (now_boot() >= mended_at)
+                failing = 0;
+        return failing != 0;
 }
 
 ssize_t write(int fd, const void *data, size_t size) {
