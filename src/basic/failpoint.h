@@ -9,8 +9,8 @@
  *   /var/lib/dhetcd/failpoints.reached    made by "wait", with the name; it goes on when this file is removed
  *
  * They are there, and not in /run, because the worker may write there and a power cut must not hide what was hit.
- * Actions: kill (SIGKILL to oneself), wait (at most 60 s), enospc and eio (every write and fsync of a regular file by this
- * process fails with that errno, from now until 3 s after the first that did). */
+ * Actions: kill (SIGKILL to oneself), wait (at most 60 s), enospc and eio (every write and fsync of a regular file by
+ * this process fails with that errno, from now until 3 s after the first that did). */
 
 #if DHETCD_FAILPOINTS
 /* A process that settles says so first: its points begin with "settle-". */

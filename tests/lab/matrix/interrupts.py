@@ -62,15 +62,21 @@ def one(bench, random, cycle):
     return place, f"{delay:.2f}s:{fault}", (True, state, seconds)
 
 
-def run(bench, random, count, table, may_begin):
-    cycle, histogram = measure(bench), collections.Counter()
-    print(f"one undisturbed cycle: {cycle:.1f} s; a node is added {count} times")
-    for _ in range(count):
-        if not may_begin():
-            break
-        place, fault, result = one(bench, random, cycle)
-        histogram[place] += 1
-        table.note(place, fault, result)
+def show(histogram):
     print("\nwhere the interrupts hit:")
     for place, n in histogram.most_common():
         print(f"  {place:32} {'#' * n} {n}")
+
+
+def run(bench, random, count, table, may_begin):
+    cycle, histogram = measure(bench), collections.Counter()
+    print(f"one undisturbed cycle: {cycle:.1f} s; a node is added {count} times")
+    try:
+        for _ in range(count):
+            if not may_begin():
+                break
+            place, fault, result = one(bench, random, cycle)
+            histogram[place] += 1
+            table.note(place, fault, result)
+    finally:
+        show(histogram)
