@@ -7,6 +7,7 @@
 #include "addition.h"
 #include "quorum.h"
 #include "basic/error.h"
+#include "bus/host-state.h"
 
 #define STUCK_NEXT                                                                                                     \
         "It is tried again every 5 minutes by dhetcd-recover.timer; when the cause is mended, \"dhetcd settle %s\" "   \
@@ -140,6 +141,10 @@ static void pause_before_retry(void *world, uint64_t usec) {
         (void) r; /* nothing cancels any more */
 }
 
+static bool going_down(void *world) {
+        return host_goes_down();
+}
+
 static char *advice(void *world) {
         return quorum_advice(world);
 }
@@ -149,5 +154,6 @@ const TxnOps addition_ops = {
         .no_cancel = addition_no_cancel,
         .report = report,
         .pause = pause_before_retry,
+        .going_down = going_down,
         .advice = advice,
 };

@@ -194,6 +194,15 @@ static int end(Txn *t, TxnState state, const char *why, char **reterr) {
         return end_for(t, state, why, NULL, reterr);
 }
 
+/* Before something is tried again. -ESHUTDOWN: not by this worker. Neither going back nor forward comes to an end on a
+ * host whose services are being stopped, and its shutdown must not wait for that. */
+static int wait_for_retry(Txn *t, char **reterr) {
+        if (t->ops->going_down && t->ops->going_down(t->world))
+                return fail(reterr, -ESHUTDOWN, "this host is shutting down; its next boot goes on with it");
+        t->ops->pause(t->world, t->limits.pause_usec);
+        return 0;
+}
+
 /* ---- forward ---- */
 
 static int take_snapshot(Txn *t, size_t i, char **reterr) {
@@ -341,7 +350,9 @@ static int go_back(Txn *t, TxnState wanted, const char *why, char **reterr) {
                         return end(t, wanted, why, reterr);
                 if (r == -ESTALE || now_boot() >= deadline)
                         break;
-                t->ops->pause(t->world, t->limits.pause_usec);
+                r = wait_for_retry(t, reterr);
+                if (r < 0)
+                        return r;
         }
 
         text = format("%s; the undo is not complete: %s", why, error_text(undo_why, r));
@@ -380,7 +391,9 @@ static int insist(Txn *t, size_t i, uint64_t deadline, char **told, char **reter
                 *told = TAKE_PTR(text);
                 if (now_boot() >= deadline)
                         return end(t, TXN_STUCK, *told, reterr);
-                t->ops->pause(t->world, t->limits.pause_usec);
+                r = wait_for_retry(t, reterr);
+                if (r < 0)
+                        return r;
         }
 }
 
@@ -430,7 +443,9 @@ static int happened(Txn *t, size_t i, char **reterr) {
                 told = TAKE_PTR(text);
                 if (now_boot() >= deadline)
                         return fail(reterr, r, "%s", told);
-                t->ops->pause(t->world, t->limits.pause_usec);
+                r = wait_for_retry(t, reterr);
+                if (r < 0)
+                        return r;
         }
 }
 
@@ -448,6 +463,8 @@ static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) 
         int r;
 
         r = happened(t, i, &unknown);
+        if (r == -ESHUTDOWN)
+                return fail(reterr, r, "%s", unknown);
         if (r < 0)
                 return end_for(t, TXN_STUCK, unknown, error_text(why, error), reterr);
         if (r == 0)

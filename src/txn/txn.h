@@ -47,6 +47,8 @@ typedef struct TxnOps {
         void (*report)(void *world, const TxnReport *report);
         /* Waits before an undo or a forward step is tried again. */
         void (*pause)(void *world, uint64_t usec);
+        /* Whether this host is shutting down: then nothing is tried again, and the next boot settles. May be NULL. */
+        bool (*going_down)(void *world);
         /* A sentence on what else to do where the transaction is stuck, or NULL; the caller frees it. May be NULL. */
         char *(*advice)(void *world);
 } TxnOps;

@@ -31,8 +31,8 @@ typedef struct World {
         bool no_cancel;
         char last_why[256];
         TxnState ended;
-        unsigned loud; /* reports that were not told before */
-        bool unknown;  /* whether the point of no return was passed cannot be found out */
+        unsigned loud;      /* reports that were not told before */
+        bool down, unknown; /* whether the point of no return was passed cannot be found out */
         bool skip_second;
 } World;
 
@@ -164,7 +164,13 @@ static void report(void *world, const TxnReport *r) {
 static void pause_nothing(void *world, uint64_t usec) {
 }
 
-static const TxnOps ops = { .snapshot = snapshot, .no_cancel = no_cancel, .report = report, .pause = pause_nothing };
+static bool going_down(void *world) {
+        return w->down;
+}
+
+static const TxnOps ops = {
+        .snapshot = snapshot, .no_cancel = no_cancel, .report = report, .pause = pause_nothing, .going_down = going_down
+};
 
 static int setup(void **state) {
         w = mmap(NULL, sizeof(World), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -462,6 +468,44 @@ static void test_stuck_without_an_answer(void **state) {
         assert_end(drive(true, 0), TXN_COMMITTED);
 }
 
+/* A host that shuts down tries nothing twice, and is not stuck: the next boot settles. */
+static void assert_waits_for_boot(int step, unsigned point, bool unknown, int end) {
+        new_world();
+        w->fail_step = step;
+        w->fail_point = point;
+        w->fail_times = UINT_MAX;
+        w->unknown = unknown;
+        w->down = true;
+        assert_int_equal(drive(false, 3600 * USEC_PER_SEC), -ESHUTDOWN);
+        assert_int_equal(drive(true, 3600 * USEC_PER_SEC), -ESHUTDOWN);
+        assert_int_equal(w->ended, 0);
+        w->down = w->unknown = false;
+        w->fail_times = 0;
+        assert_end(drive(true, 0), end);
+}
+
+static void test_going_down(void **state) {
+        assert_waits_for_boot(4, AFTER_APPLY, false, TXN_COMMITTED);
+        assert_waits_for_boot(COMMIT, AFTER_APPLY, true, TXN_COMMITTED);
+
+        new_world();
+        w->fail_step = 1;
+        w->fail_point = BEFORE_UNDO;
+        w->fail_times = UINT_MAX;
+        w->die_step = 2;
+        w->die_point = AFTER_APPLY;
+        if (fork() == 0) {
+                (void) drive(false, 0);
+                _exit(0);
+        }
+        assert_true(wait(NULL) > 0);
+        w->down = true;
+        assert_int_equal(drive(true, 3600 * USEC_PER_SEC), -ESHUTDOWN);
+        w->down = false;
+        w->fail_times = 0;
+        assert_end(drive(true, 0), TXN_ROLLED_BACK);
+}
+
 static void test_remembers(void **state) {
         _cleanup_(txn_freep) Txn *t = NULL;
 
@@ -529,6 +573,7 @@ int main(void) {
                 cmocka_unit_test(test_refuse_revert),
                 cmocka_unit_test(test_stuck_again_and_again),
                 cmocka_unit_test(test_stuck_without_an_answer),
+                cmocka_unit_test(test_going_down),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

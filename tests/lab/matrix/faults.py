@@ -4,12 +4,16 @@
 import time
 import typing
 
+from dhlab.run import wait_until
+
 BASE = "/var/lib/dhetcd/failpoints"
 AWAY = 3  # seconds that a host or a link is away
+SHUTDOWN_SECONDS = 30  # no job may hold up a host that goes down
 
 # The worker does these to itself; at all other faults it waits at the point until they are done.
 BY_ITSELF = {"kill-worker": "kill", "enospc": "enospc", "eio": "eio"}
-FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new")
+FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new",
+          "reboot-job")
 # After these no worker goes on as if nothing had been.
 FATAL = (*BY_ITSELF, "power-job")
 
@@ -47,6 +51,14 @@ def power(lab, host):
     lab.boot(host)
 
 
+def reboot(lab, host):
+    """As an operator does: the units are stopped first, and a job on the host is not waited for."""
+    lab.exec(host, ["systemctl", "poweroff", "--no-block"], check=False)
+    disarm(lab)
+    wait_until(f"{host} has shut down", lambda: not lab.host(host).init_pid(), SHUTDOWN_SECONDS, host, every=0.2)
+    power(lab, host)
+
+
 def do(lab, fault):
     """The worker waits at its point meanwhile."""
     roles = lab.roles
@@ -58,5 +70,7 @@ def do(lab, fault):
         disarm(lab)
         time.sleep(AWAY)
         lab.mend_link(roles.new)
+    elif fault == "reboot-job":
+        reboot(lab, roles.job)
     else:
         power(lab, {"power-job": roles.job, "power-member": roles.other, "power-new": roles.new}[fault])

@@ -9,7 +9,7 @@ from .cases import BROKEN, arm, failed, start, wait_end
 
 FORCED = 0.85
 FORCED_FAULTS = ("kill-worker", "kill-daemon", "power-job", "power-member", "power-new")
-POLITE_FAULTS = ("stop", "reboot")
+POLITE_FAULTS = ("stop", "reboot-job")
 
 
 def measure(bench):
@@ -27,12 +27,6 @@ def interrupt(lab, job, fault):
         lab.exec(lab.roles.job, ["pkill", "-KILL", "-x", "dhetcd-worker"], check=False)
     elif fault == "stop":
         lab.exec(lab.roles.job, ["dhetcd", "cancel", job], check=False)
-    elif fault == "reboot":  # as an operator does: the units are stopped first, then the host is off
-        lab.exec(lab.roles.job, ["systemctl", "poweroff", "--no-block"], check=False)
-        end = time.monotonic() + 60
-        while lab.host(lab.roles.job).init_pid() and time.monotonic() < end:
-            time.sleep(0.1)
-        faults.power(lab, lab.roles.job)
     else:
         faults.do(lab, fault)
 
