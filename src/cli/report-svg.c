@@ -183,7 +183,7 @@ static void draw_lag(Chart *c, const json_t *lines) {
         label(c, "raft lag");
         fprintf(c->f, "<text class=\"note\" x=\"%.1f\" y=\"%.1f\">at most %lld entries</text>\n", LEFT - 8,
                 c->y + 2 * ROW - 8, (long long) most);
-        fputs("<polyline class=\"lag\" points=\"", c->f);
+        fputs("<polyline stroke-linecap=\"round\" class=\"lag\" points=\"", c->f);
         json_array_foreach ((json_t *) lines, i, line)
                 if (lag_of(line) >= 0)
                         fprintf(c->f, "%.1f,%.1f ", x_of(c, json_get_integer(line, "usec", 0)),

@@ -34,9 +34,9 @@ class Terminal:
         return self.tmux("capture-pane", "-p", *options)
 
     def exit_code(self):
-        """None while it runs."""
-        text = self.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").split()
-        return int(text[1]) if text[0] == "1" else None
+        """None while it runs, and while tmux has only seen the end of its output."""
+        text = self.tmux("display-message", "-p", "#{pane_dead_status}").strip()
+        return int(text) if text else None
 
     def close(self):
         self.tmux("kill-server")
@@ -97,6 +97,20 @@ class See(LabCase):
         self.assertEqual({n: m["health"] for n, m in rows.items()}, {"etcd-1": "no leader", "etcd-2": "no answer"})
         self.assertEqual(len([line for line in table.splitlines() if "etcd-2 " in line and "no answer" in line]), 1)
         self.assertIn("it is LOST", table)
+
+    def test_b_nobody_answers(self):
+        for host in ("dh2", "dh1"):
+            self.lab.exec(host, ["systemctl", "stop", "dh-etcd"])
+        try:
+            found = self.look_json("cluster", expect=REJECTED)
+            _, said = self.look("plan", address(3), expect=REJECTED)
+        finally:
+            for host in ("dh1", "dh2"):  # each waits for the other
+                self.lab.exec(host, ["systemctl", "start", "--no-block", "dh-etcd"])
+            self.lab.wait_healthy(2)
+        self.assertEqual(found["list"], "none")
+        self.assertEqual({m["health"] for m in found["members"]}, {"no answer"})
+        self.assertIn("the cluster does not answer", said)
 
     def test_c_not_everybody_may_look(self):
         _, said = self.look("cluster", user="watcher", expect=REJECTED)
@@ -176,6 +190,8 @@ class See(LabCase):
         self.assert_voters(3)
 
     def newest(self):
+        if not self.job_files("dh1"):  # the lab is a new one
+            self.add(address(3))
         return self.newest_job()["job"]
 
     def test_g_late_joiners_see_the_past(self):
@@ -187,6 +203,15 @@ class See(LabCase):
         told = [x for x in self.journal(self.newest()) if x.get("DHETCD_WHAT") == "entries"]
         self.assertGreaterEqual(int(told[-1]["DHETCD_TOTAL"]), int(told[-1]["DHETCD_DONE"]))
         self.look("watch", "00000000", user="watcher", expect=REJECTED)
+
+    def test_g_nobody_else_tells_of_a_job(self):
+        forged = f"MESSAGE=forged\nMESSAGE_ID={'0' * 32}\nPRIORITY=3\nDHETCD_JOB={self.newest()}\n"
+        self.lab.write("dh1", "/tmp/forged", forged)
+        self.lab.exec("dh1", ["runuser", "-u", "watcher", "--", "logger", "--journald=/tmp/forged"])
+        self.wait("the line is in the journal", lambda: any(x["MESSAGE"] == "forged" for x in
+                                                            self.journal(self.newest())))
+        for verb in ("watch", "report"):
+            self.assertNotIn("forged", self.look(verb, self.newest())[0])
 
     def test_h_show(self):
         job = self.look_json("show", self.newest(), user="watcher")
