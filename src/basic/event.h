@@ -52,7 +52,10 @@
         X(HOST_REPAIRED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a23")                                                           \
         X(HOST_TRUSTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a30")                                                            \
         X(HOST_DISTRUSTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a31")                                                         \
-        X(HOST_KEY_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a32")
+        X(HOST_KEY_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a32")                                                        \
+        X(JOB_SCHEDULED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a33")                                                           \
+        X(JOB_UNSCHEDULED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a34")                                                         \
+        X(JOB_MISSED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a35")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,

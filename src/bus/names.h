@@ -16,9 +16,10 @@
 #define DHETCD_ERROR_FAILED "org.dhetcd1.Error.Failed"     /* the text says cause and next command */
 
 #define DHETCD_STATE_DIR "/var/lib/dhetcd"
-#define DHETCD_JOBS_DIR DHETCD_STATE_DIR "/jobs"        /* on the job's host: jobs/JOB/job.json, jobs/JOB/N/… */
-#define DHETCD_HOST_DIR DHETCD_STATE_DIR "/host"        /* on every host: host/lock.json, host/TXN/… */
-#define DHETCD_SNAPSHOT_STORE DHETCD_STATE_DIR "/store" /* on every host */
+#define DHETCD_JOBS_DIR DHETCD_STATE_DIR "/jobs"           /* on the job's host: jobs/JOB/job.json, jobs/JOB/N/… */
+#define DHETCD_HOST_DIR DHETCD_STATE_DIR "/host"           /* on every host: host/lock.json, host/TXN/… */
+#define DHETCD_SNAPSHOT_STORE DHETCD_STATE_DIR "/store"    /* on every host */
+#define DHETCD_SCHEDULES_DIR DHETCD_STATE_DIR "/schedules" /* on the job's host: schedules/NODE.json */
 
 #define DH_ETCD_UNIT "dh-etcd.service"
 #define DH_ETCD_DIR "/etc/etcd/dh"

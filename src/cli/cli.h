@@ -38,6 +38,9 @@ typedef struct Args {
         const char *restart;       /* NULL: as configured */
         int move_data_aside;       /* -1: as configured */
         int require_odd;
+        const char *on, *until;  /* schedule */
+        bool check;              /* before scheduling */
+        bool scheduled;          /* run by dhetcd-scheduled@.service */
         const char *fingerprint; /* trust */
         bool yes, list, remove;
 } Args;
@@ -57,6 +60,8 @@ int verb_watch(int argc, char **argv);
 int verb_settle(int argc, char **argv);
 int verb_config(int argc, char **argv);
 int verb_rescue(int argc, char **argv);
+int verb_schedule(int argc, char **argv);
+int verb_unschedule(int argc, char **argv);
 int verb_trust(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
@@ -65,8 +70,9 @@ int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
 int client_get_job(sd_bus *bus, const char *job, json_t **ret);
 int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret); /* … whose answer is a JSON object */
-/* The arguments of AddNodes and Plan, from `args`. */
-int client_append_request(sd_bus_message *call, char **nodes);
+/* The arguments of AddNodes, Plan and Schedule, from `args`. `window`: how long it may take at a later date, in
+ * microseconds; 0: not said. */
+int client_append_request(sd_bus_message *call, char **nodes, uint64_t window);
 int client_error(const sd_bus_error *error); /* says it, and returns the exit code for it */
 int client_fail(int error);                  /* the same for an errno */
 

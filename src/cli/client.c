@@ -87,7 +87,7 @@ static int append_bool(sd_bus_message *call, const char *name, int value) {
         return value < 0 ? 0 : sd_bus_message_append(call, "{sv}", name, "b", value);
 }
 
-int client_append_request(sd_bus_message *call, char **nodes) {
+int client_append_request(sd_bus_message *call, char **nodes, uint64_t window) {
         int r;
 
         r = sd_bus_message_append_strv(call, nodes);
@@ -103,6 +103,11 @@ int client_append_request(sd_bus_message *call, char **nodes) {
                 r = append_bool(call, "move-data-aside", args.move_data_aside);
         if (r >= 0)
                 r = append_bool(call, "require-odd", args.require_odd);
+        if (r >= 0 && window > 0)
+                r = sd_bus_message_append(call, "{sv}", "window", "t", window);
+        /* Of a schedule it is an argument of its own. */
+        if (r >= 0 && window == 0 && args.until && !args.on)
+                r = sd_bus_message_append(call, "{sv}", "until", "s", args.until);
         if (r >= 0)
                 r = sd_bus_message_close_container(call);
         return r < 0 ? r : sd_bus_message_append(call, "t", (uint64_t) 0);

@@ -14,6 +14,7 @@ Args args = {
         .ask_password = true,
         .wait = true,
         .block = true,
+        .check = true,
         .move_data_aside = -1,
         .require_odd = -1,
 };
@@ -31,6 +32,8 @@ static const Verb verbs[] = {
         { "cluster", 0, 0, verb_cluster, "cluster", "Show the members of the cluster and their status" },
         { "plan", 1, -1, verb_plan, "plan NODE...", "Show what \"add\" would do, or why it would refuse" },
         { "check", 1, -1, verb_plan, "check NODE...", "The same as plan" },
+        { "schedule", 0, -1, verb_schedule, "schedule NODE...", "Add them at a date (--on); without NODE: list" },
+        { "unschedule", 1, 1, verb_unschedule, "unschedule NODE", "Take a schedule back" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "report", 1, 1, verb_report, "report JOB", "Write all that is known of a job as one HTML page" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
@@ -62,6 +65,9 @@ static void help(void) {
                "     --from-snapshot=JOB|FILE\n"
                "                         With rescue: restore a snapshot instead of this member's data\n"
                "     --takeover          With settle: the job is another host's, which never comes back\n"
+               "     --on=DATE           With schedule: when, as systemd.time(7) has it: \"Sat 02:00\"\n"
+               "     --until=HH:MM       With add, schedule: what is not promoted by then is rolled back\n"
+               "     --no-check          With schedule: do not check everything now, too\n"
                "     --fingerprint=FP    With trust: accept this key (SHA256:...) alone, without asking\n"
                "     --yes               With trust: accept what the host offers, unseen\n"
                "     --list --remove     With trust: show the keys that are known; forget a host's\n"
@@ -88,6 +94,10 @@ enum {
         OPT_FROM_SNAPSHOT,
         OPT_TAKEOVER,
         OPT_UNIT,
+        OPT_ON,
+        OPT_UNTIL,
+        OPT_NO_CHECK,
+        OPT_SCHEDULED,
         OPT_FINGERPRINT,
         OPT_YES,
         OPT_LIST,
@@ -111,6 +121,10 @@ static const struct option long_options[] = {
         { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
         { "takeover", no_argument, NULL, OPT_TAKEOVER },
         { "unit", no_argument, NULL, OPT_UNIT },
+        { "on", required_argument, NULL, OPT_ON },
+        { "until", required_argument, NULL, OPT_UNTIL },
+        { "no-check", no_argument, NULL, OPT_NO_CHECK },
+        { "scheduled", no_argument, NULL, OPT_SCHEDULED },
         { "fingerprint", required_argument, NULL, OPT_FINGERPRINT },
         { "yes", no_argument, NULL, OPT_YES },
         { "list", no_argument, NULL, OPT_LIST },
@@ -192,6 +206,18 @@ static int parse_option(int c) {
                 return 1;
         case OPT_UNIT:
                 args.unit = true;
+                return 1;
+        case OPT_ON:
+                args.on = optarg;
+                return 1;
+        case OPT_UNTIL:
+                args.until = optarg;
+                return 1;
+        case OPT_NO_CHECK:
+                args.check = false;
+                return 1;
+        case OPT_SCHEDULED:
+                args.scheduled = true;
                 return 1;
         case OPT_FINGERPRINT:
                 args.fingerprint = optarg;

@@ -5,23 +5,14 @@
 #include "basic/string-util.h"
 #include "cli.h"
 #include "follow.h"
+#include "schedules.h"
 
-int verb_add(int argc, char **argv) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-        uint64_t since = now_real();
+/* Sends the call, which answers with a job, and stays with that. */
+static int ask(sd_bus *bus, sd_bus_message *call, uint64_t since) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *job;
         int k, r;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "AddNodes", &call);
-        if (k != EXIT_DONE)
-                return k;
-        r = client_append_request(call, argv + 1);
-        if (r < 0)
-                return client_fail(r);
         k = client_call(bus, call, &reply);
         if (k != EXIT_DONE)
                 return k;
@@ -42,4 +33,40 @@ int verb_add(int argc, char **argv) {
                 fprintf(stderr, "Job %s. It goes on without this command; \"dhetcd watch %s\" comes back to it.\n", job,
                         job);
         return follow_job(job, since, FOLLOW_OWN);
+}
+
+/* What dhetcd-scheduled@.service asks for. */
+static int append_scheduled(sd_bus *bus, const char *node, sd_bus_message **ret) {
+        int k, r;
+
+        k = schedules_check_date(bus, node);
+        if (k == EXIT_DONE)
+                k = client_new_call(bus, "AddScheduled", ret);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append_basic(*ret, 's', node);
+        return r < 0 ? client_fail(r) : EXIT_DONE;
+}
+
+static int append_nodes(sd_bus *bus, char **nodes, sd_bus_message **ret) {
+        int k, r;
+
+        k = client_new_call(bus, "AddNodes", ret);
+        if (k != EXIT_DONE)
+                return k;
+        r = client_append_request(*ret, nodes, 0);
+        return r < 0 ? client_fail(r) : EXIT_DONE;
+}
+
+int verb_add(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        uint64_t since = now_real();
+        int k;
+
+        password_agent_open();
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = args.scheduled ? append_scheduled(bus, argv[1], &call) : append_nodes(bus, argv + 1, &call);
+        return k == EXIT_DONE ? ask(bus, call, since) : k;
 }

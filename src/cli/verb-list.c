@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "schedules.h"
 
 typedef struct Row {
         const char *id, *state, *text; /* of the reply */
@@ -53,6 +54,18 @@ static json_t *row_to_json(const Row *row) {
                          "text", row->text, "position", (int) row->position);
 }
 
+/* What is still to come, below the jobs. */
+static int list_schedules(sd_bus *bus) {
+        _cleanup_json_ json_t *schedules = NULL;
+        int k = schedules_read(bus, &schedules);
+
+        if (k != EXIT_DONE || json_array_size(schedules) == 0)
+                return k;
+        printf("\n");
+        schedules_print(bus, schedules);
+        return EXIT_DONE;
+}
+
 int verb_list(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
@@ -87,5 +100,5 @@ int verb_list(int argc, char **argv) {
         if (args.legend)
                 printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s",
                        n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
-        return EXIT_DONE;
+        return list_schedules(bus);
 }

@@ -6,6 +6,7 @@
 #include "bus/names.h"
 #include "table.h"
 #include "verb-cluster.h"
+#include "verb-plan.h"
 
 static const Column columns[] = {
         { "#", .right = true },      { "STEP" }, { "HOSTS" }, { "RESTARTS" }, { "TIME", .right = true },
@@ -188,7 +189,7 @@ static int tell(const json_t *v, const char *running) {
         return rejected ? EXIT_FAILED : *running && !args.wait ? EXIT_BUSY : EXIT_DONE;
 }
 
-int verb_plan(int argc, char **argv) {
+int plan_nodes(char **nodes, uint64_t window, bool brief) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         _cleanup_free_ char *running = NULL;
@@ -201,7 +202,7 @@ int verb_plan(int argc, char **argv) {
                 k = client_new_call(bus, "Plan", &call);
         if (k != EXIT_DONE)
                 return k;
-        r = client_append_request(call, argv + 1);
+        r = client_append_request(call, nodes, window);
         if (r < 0)
                 return client_fail(r);
         k = client_call_json(bus, call, &v);
@@ -214,5 +215,11 @@ int verb_plan(int argc, char **argv) {
                 return EXIT_FAILED;
         }
         r = sd_bus_get_property_string(bus, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "RunningJob", NULL, &running);
+        if (brief && !json_is_true(json_object_get(v, "rejected")))
+                return EXIT_DONE;
         return tell(v, r >= 0 ? running : "");
+}
+
+int verb_plan(int argc, char **argv) {
+        return plan_nodes(argv + 1, 0, false);
 }

@@ -82,6 +82,9 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         r = polkit_caller_uid(message, &uid);
         if (r < 0)
                 return r;
+        r = add_request_window(a.options, &text);
+        if (r < 0)
+                return manager_set_error(error, r, text);
         r = job_new(a.nodes, a.options, uid, &owned);
         if (r < 0)
                 return r;
@@ -340,6 +343,11 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
         METHOD("Look", "", , "s", ARG(json), manager_method_look),
         METHOD("Plan", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(json), manager_method_plan),
+        METHOD("Schedule", "asa{sv}tss", ARG(nodes) ARG(options) ARG(flags) ARG(on) ARG(until), "", ,
+               manager_method_schedule),
+        METHOD("Unschedule", "s", ARG(node), "", , manager_method_unschedule),
+        METHOD("AddScheduled", "s", ARG(node), "s", ARG(job), manager_method_add_scheduled),
+        METHOD("ListSchedules", "", , "s", ARG(json), manager_method_list_schedules),
         METHOD("CancelJob", "s", ARG(job), "", , method_cancel_job),
         METHOD("RollbackJob", "sb", ARG(job) ARG(force), "", , method_rollback_job),
         METHOD("SettleJob", "s", ARG(job), "", , method_settle_job),

@@ -9,6 +9,8 @@
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
  *   manager-takeover.c TakeOver
+ *   manager-schedule.c Schedule, Unschedule, and what the timers ask for
+ *   manager-inhibit.c  logind, asked not to shut down
  *   manager-txn.c      one transaction's unit, from its start until it is gone
  *   manager-unit.c     the properties of that unit */
 
@@ -25,6 +27,7 @@
 
 typedef struct TxnRun TxnRun;
 typedef struct Look Look;
+typedef struct ScheduleRun ScheduleRun;
 
 struct Manager {
         sd_event *event;
@@ -34,8 +37,11 @@ struct Manager {
         TxnRun *run; /* the transaction being worked on; at most one */
         Look *looks; /* the answers somebody waits for */
         Polkit *polkit;
+        ScheduleRun *schedule; /* the schedule being armed or taken away; at most one */
+        char **swept_names;    /* schedules this daemon has tried to take away */
+        int inhibit_fd;
 
-        sd_bus_slot *vtable_slot, *subscribe_slot;
+        sd_bus_slot *vtable_slot, *subscribe_slot, *inhibit_slot;
         sd_event_source *dispatch_source; /* deferred: manager_dispatch() never runs inside a method call */
         sd_event_source *wait_source;     /* when the next waiting job has waited too long */
 };
@@ -61,6 +67,19 @@ void manager_emit_running_job(Manager *m);
 int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error);
 int manager_set_error(sd_bus_error *error, int r, const char *text); /* text may be NULL */
 
+/* manager-schedule.c */
+int manager_method_schedule(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_unschedule(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_add_scheduled(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_list_schedules(sd_bus_message *message, void *userdata, sd_bus_error *error);
+void manager_schedule_done(Manager *m, const Job *j); /* j is committed: the schedule it came from, if any, ends */
+void manager_schedule_sweep(Manager *m);              /* takes away what an earlier daemon left half done */
+ScheduleRun *schedule_run_free(ScheduleRun *s);
+
+/* manager-inhibit.c */
+void manager_inhibit(Manager *m, const Job *j);
+void manager_uninhibit(Manager *m);
+
 /* manager-rescue.c */
 int manager_method_rescue(sd_bus_message *message, void *userdata, sd_bus_error *error);
 void manager_end_rescued(Manager *m, const Job *j); /* j is committed: the stuck job whose place it took has ended */
@@ -82,6 +101,8 @@ typedef struct AddRequest {
         bool wait;
 } AddRequest;
 void add_request_done(AddRequest *a);
+/* Sets "deadline" of the options from their "until" or "window", and waits no longer than it. */
+int add_request_window(json_t *options, char **reterr);
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr);
 
 /* manager-look.c */

@@ -199,11 +199,17 @@ int manager_method_look(sd_bus_message *message, void *userdata, sd_bus_error *e
 int manager_method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(add_request_done) AddRequest a = {};
         _cleanup_json_ json_t *request = NULL;
+        _cleanup_free_ char *text = NULL;
         json_t *nodes = json_array();
         Manager *m = userdata;
         int r;
 
         r = manager_read_add_request(message, &a, error);
+        if (r >= 0) {
+                r = add_request_window(a.options, &text);
+                if (r < 0)
+                        return manager_set_error(error, r, text);
+        }
         STRV_FOREACH (node, a.nodes)
                 (void) json_array_append_new(nodes, json_string(*node));
         request = json_pack("{so sO*}", "nodes", nodes, "options", a.options);

@@ -6,6 +6,7 @@
 #include "basic/error.h"
 #include "basic/string-util.h"
 #include "manager-internal.h"
+#include "schedule.h"
 
 #define WAIT_TIMEOUT_MAX (366 * 86400 * USEC_PER_SEC)
 #define TEXT_SIZE_MAX 4096U
@@ -73,6 +74,8 @@ static const RequestOption known_options[] = {
         { "policy", 's', { "all", "keep" } },
         { "require-odd", 'b' },
         { "wait-timeout", 't' },
+        { "until", 's' },
+        { "window", 't' },
 };
 
 static const RequestOption *find_option(const RequestOption *known, size_t n, const char *name) {
@@ -171,6 +174,27 @@ static json_t *default_options(const Config *c) {
         return json_pack("{s:b, s:s, s:b, s:s, s:b, s:I}", "wait", 1, "restart", c->restart, "move-data-aside",
                          (int) c->move_data_aside, "policy", "all", "require-odd", (int) c->require_odd, "wait-timeout",
                          (json_int_t) c->wait_timeout_usec);
+}
+
+int add_request_window(json_t *options, char **reterr) {
+        const char *until = json_get_string(options, "until");
+        uint64_t now = now_real(), window = (uint64_t) json_get_integer(options, "window", 0), deadline = 0;
+        uint64_t wait = (uint64_t) json_get_integer(options, "wait-timeout", 0);
+
+        if (until && window > 0)
+                return fail(reterr, -EINVAL, "Options 'until' and 'window' exclude each other");
+        if (until && schedule_end(until, now, &deadline) < 0)
+                return fail(reterr, -EINVAL, "'%.16s' is no time of day, like '05:00'", until);
+        if (window > 0)
+                deadline = now + window;
+        if (deadline == 0)
+                return 0;
+        if (wait == 0 || wait > deadline - now)
+                wait = deadline - now;
+        return json_object_set_new(options, "deadline", json_integer((json_int_t) deadline)) < 0 ||
+                               json_object_set_new(options, "wait-timeout", json_integer((json_int_t) wait)) < 0
+                       ? -ENOMEM
+                       : 0;
 }
 
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr) {

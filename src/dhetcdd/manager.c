@@ -357,6 +357,7 @@ static void advance(Manager *m, Job *j) {
                 nodes = strv_join(j->nodes, ", ");
                 text = format("%s: %s", nodes ?: "nodes", job_words(j->kind)->job_did);
                 manager_end_rescued(m, j);
+                manager_schedule_done(m, j);
                 return manager_end_job(m, j, JOB_COMMITTED, text ?: job_words(j->kind)->job_did);
         }
         if (state == TXN_EMPTY && n > 1 && job_txn_was_taken_over(j, m->jobs_dir, n - 1))
@@ -414,6 +415,10 @@ static void dispatch(Manager *m) {
         end_expired(m);
         while (!m->run && (j = job_queue_next(&m->queue)))
                 advance(m, j);
+        if (m->run)
+                manager_inhibit(m, txn_run_job(m->run));
+        else
+                manager_uninhibit(m);
         tell_waiting(m);
         prune(m);
 }
@@ -477,7 +482,10 @@ int manager_new(sd_event *event, sd_bus *bus, Manager **ret) {
 
         if (!m)
                 return -ENOMEM;
-        *m = (Manager){ .event = sd_event_ref(event), .bus = sd_bus_ref(bus), .jobs_dir = strdup(DHETCD_JOBS_DIR) };
+        *m = (Manager){ .event = sd_event_ref(event),
+                        .bus = sd_bus_ref(bus),
+                        .jobs_dir = strdup(DHETCD_JOBS_DIR),
+                        .inhibit_fd = -EBADF };
         if (!m->jobs_dir)
                 return -ENOMEM;
         r = polkit_new(bus, &m->polkit);
@@ -497,6 +505,7 @@ int manager_new(sd_event *event, sd_bus *bus, Manager **ret) {
                                      "org.freedesktop.systemd1.Manager", "Subscribe", on_subscribed, m, NULL);
         if (r < 0)
                 return r;
+        manager_schedule_sweep(m);
         *ret = TAKE_PTR(m);
         return 0;
 }
@@ -506,6 +515,9 @@ Manager *manager_free(Manager *m) {
                 return NULL;
         m->run = txn_run_free(m->run);
         looks_free(m->looks);
+        m->schedule = schedule_run_free(m->schedule);
+        manager_uninhibit(m);
+        strv_free(m->swept_names);
         sd_bus_slot_unref(m->vtable_slot);
         sd_bus_slot_unref(m->subscribe_slot);
         sd_event_source_unref(m->dispatch_source);
@@ -520,5 +532,5 @@ Manager *manager_free(Manager *m) {
 }
 
 bool manager_is_idle(const Manager *m) {
-        return !m->run && !m->looks && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
+        return !m->run && !m->looks && !m->schedule && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
 }

@@ -6,6 +6,7 @@
 
 #include "addition.h"
 #include "quorum.h"
+#include "window.h"
 #include "basic/error.h"
 #include "bus/host-state.h"
 
@@ -145,6 +146,14 @@ static bool going_down(void *world) {
         return host_goes_down();
 }
 
+static int may_begin(void *world, const Step *step, char **reterr) {
+        return window_check(world, step->name, reterr);
+}
+
+static char *canceled(void *world) {
+        return window_canceled(world);
+}
+
 static char *advice(void *world) {
         return quorum_advice(world);
 }
@@ -156,4 +165,6 @@ const TxnOps addition_ops = {
         .pause = pause_before_retry,
         .going_down = going_down,
         .advice = advice,
+        .may_begin = may_begin,
+        .canceled = canceled,
 };

@@ -38,6 +38,7 @@ static int load_options(Addition *a, const json_t *options) {
         a->require_odd = a->config->require_odd || json_is_true(json_object_get(options, "require-odd"));
         a->wait_timeout =
                 (uint64_t) json_get_integer(options, "wait-timeout", (json_int_t) a->config->wait_timeout_usec);
+        a->deadline = (uint64_t) json_get_integer(options, "deadline", 0);
         return load_rescue(a, options);
 }
 
@@ -201,7 +202,7 @@ int addition_add_host(Addition *a, const char *address, const char *name, unsign
                 .client_url = copy_or_null(client_url),
                 .member_id = member_id,
                 .member = member_id != 0,
-                .new_node = a->kind == JOB_ADD && streq(address, a->nodes[a->index]),
+                .new_node = a->kind != JOB_RESCUE && streq(address, a->nodes[a->index]),
         };
         h->this_host = address_is_local(address) > 0;
         if (!h->address || (name && !h->name) || (peer_url && !h->peer_url) || (client_url && !h->client_url))

@@ -56,6 +56,7 @@ typedef struct Addition {
         size_t index; /* which of them this transaction adds, from 0 */
         bool wait, restart_always, move_data_aside, require_odd, force;
         uint64_t wait_timeout; /* for the hosts' locks; microseconds */
+        uint64_t deadline;     /* CLOCK_REALTIME: what is not promoted by then is rolled back; 0: none */
         Rescue rescue;
         Config *config;
 
@@ -66,8 +67,9 @@ typedef struct Addition {
         bool promoted;         /* the new node has a vote */
         char *taken_over_from; /* the job's host, where this is not it; NULL otherwise */
 
-        json_t *warnings; /* of a look, which writes nothing to the journal; else NULL; owned */
-        uint64_t db_size; /* bytes of the largest member's database, as the preflight found it */
+        json_t *warnings;   /* of a look, which writes nothing to the journal; else NULL; owned */
+        uint64_t db_size;   /* bytes of the largest member's database, as the preflight found it */
+        uint64_t copy_rate; /* how fast they were read, bytes a second; 0: not known yet */
 
         EtcdClient *etcd;
         Txn *transaction;

@@ -60,6 +60,7 @@ static int apply(void *world, char **reterr) {
         if (r < 0)
                 return r;
 
+        a->copy_rate = snapshot.bytes * USEC_PER_SEC / (now_boot() - pace.begun + 1) + 1;
         addition_progress_of(a, source, &(Progress){}, "%" PRIu64 " KiB from %s in %s, SHA-256 %.16s…",
                              snapshot.bytes >> 10, source->address, path, snapshot.sha256);
         return txn_remember(

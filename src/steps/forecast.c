@@ -38,6 +38,14 @@ static unsigned seconds_of(Addition *a, const StepForecast *f) {
         return seconds;
 }
 
+unsigned forecast_seconds(Addition *a, const Step *step) {
+        StepForecast f = {};
+
+        if (step->foresee)
+                step->foresee(a, &f);
+        return seconds_of(a, &f);
+}
+
 json_t *forecast_plan(Addition *a, const Plan *plan) {
         json_t *steps = json_array();
         unsigned seconds = 0, outage = 0;

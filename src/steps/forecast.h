@@ -13,5 +13,8 @@
 
 json_t *forecast_plan(Addition *a, const Plan *plan);
 
+/* What one step takes, about, in seconds. */
+unsigned forecast_seconds(Addition *a, const Step *step);
+
 /* Appends to `list` what is known to go wrong with this version of etcd, as sentences. */
 void forecast_hazards(const char *version, json_t *list);

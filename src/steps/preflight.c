@@ -14,6 +14,7 @@
 #include "host/authorities.h"
 #include "host/package.h"
 #include "steps.h"
+#include "window.h"
 
 #define ENDPOINTS_SIZE_MAX 8192U
 #define VOTER_LAG_MAX 1000U /* entries a voter may be behind and still be called healthy */
@@ -454,6 +455,8 @@ static int apply(void *world, char **reterr) {
         if (r >= 0)
                 r = check_hosts(a, facts, db_size, reterr);
         a->db_size = db_size;
+        if (r >= 0)
+                r = window_check(a, step_lock.name, reterr);
         return r < 0 ? r : addition_save_plan(a, reterr);
 }
 

@@ -11,7 +11,7 @@
 #include "steps.h"
 
 #define PROGRESS_INTERVAL USEC_PER_SEC
-#define BYTES_PER_SEC (20U << 20) /* for the forecast */
+#define BYTES_PER_SEC (20U << 20) /* for the forecast, until the backup has told how fast it was */
 
 typedef struct Pace {
         uint64_t time, index; /* of the first sample */
@@ -73,7 +73,7 @@ static int apply(void *world, char **reterr) {
 static void foresee(void *world, StepForecast *f) {
         const Addition *a = world;
 
-        f->seconds = 2 + (unsigned) (a->db_size / BYTES_PER_SEC);
+        f->seconds = 2 + (unsigned) (a->db_size / (a->copy_rate ?: BYTES_PER_SEC));
         f->why = "the leader sends the new node all of its data; clients are served meanwhile";
 }
 

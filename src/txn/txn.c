@@ -270,6 +270,11 @@ static int run_step(Txn *t, size_t i, char **reterr) {
         _cleanup_free_ char *text = NULL;
         int r;
 
+        if (t->ops->may_begin && !t->committed) {
+                r = t->ops->may_begin(t->world, s, reterr);
+                if (r < 0)
+                        return r;
+        }
         tell(t, TXN_PHASE_INTENT, i, 0, NULL, t->progress[i] == STEP_BEGUN);
 
         r = s->check ? s->check(t->world, &text) : 1;
@@ -360,8 +365,13 @@ static int go_back(Txn *t, TxnState wanted, const char *why, char **reterr) {
 }
 
 static int step_failed(Txn *t, size_t i, int error, const char *why, char **reterr) {
-        _cleanup_free_ char *text = format("%s: %s", t->steps[i]->name, error_text(why, error));
+        _cleanup_free_ char *canceled = NULL, *text = NULL;
         int r;
+
+        if (error == -ECANCELED && t->ops->canceled)
+                canceled = t->ops->canceled(t->world);
+        why = canceled ?: why;
+        text = format("%s: %s", t->steps[i]->name, error_text(why, error));
 
         r = record(t, "failed", i, error, text, reterr);
         if (r < 0)

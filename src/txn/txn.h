@@ -51,6 +51,11 @@ typedef struct TxnOps {
         bool (*going_down)(void *world);
         /* A sentence on what else to do where the transaction is stuck, or NULL; the caller frees it. May be NULL. */
         char *(*advice)(void *world);
+        /* Whether a step may begin now: 0, or a negative errno as if it had failed. Not asked after the commit. May be
+         * NULL. */
+        int (*may_begin)(void *world, const Step *step, char **reterr);
+        /* Why -ECANCELED came, as a sentence of its own that the caller frees. May be NULL. */
+        char *(*canceled)(void *world);
 } TxnOps;
 
 typedef struct TxnLimits {

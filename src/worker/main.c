@@ -18,6 +18,7 @@
 #include "steps/steps.h"
 #include "txn/txn-failpoints.h"
 #include "steps/takeover.h"
+#include "steps/window.h"
 
 enum {
         EXIT_COMMITTED = 0,
@@ -52,6 +53,10 @@ static const Plan *plan_of(const Addition *a) {
 }
 
 static int run(Addition *a, char **reterr) {
+        int r = window_arm(a);
+
+        if (r < 0)
+                return fail(reterr, r, "no timer for the end of the window: %s", strerror(-r));
         addition_event(a, EVENT_TXN_STARTED, LOG_NOTICE, NULL, "%s etcd node %s (job %s).", job_words(a->kind)->Adding,
                        a->nodes[a->index], a->job);
         return txn_run(a->transaction, reterr);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* logind is asked not to shut down while a transaction is open. Without logind, or where it refuses, the work goes
+ * on: a shutdown then only means that the transaction is put back, or settled at the next boot. */
+
+#include <fcntl.h>
+
+#include "basic/string-util.h"
+#include "manager-internal.h"
+
+static int on_inhibited(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
+        Manager *m = userdata;
+        int fd;
+
+        m->inhibit_slot = sd_bus_slot_unref(m->inhibit_slot);
+        if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "h", &fd) >= 0 && m->run)
+                m->inhibit_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        return 0;
+}
+
+void manager_inhibit(Manager *m, const Job *j) {
+        _cleanup_free_ char *why = format("Job %s changes the etcd cluster (see \"dhetcd watch %s\")", j->id, j->id);
+
+        if (m->inhibit_fd >= 0 || m->inhibit_slot)
+                return;
+        (void) sd_bus_call_method_async(m->bus, &m->inhibit_slot, "org.freedesktop.login1", "/org/freedesktop/login1",
+                                        "org.freedesktop.login1.Manager", "Inhibit", on_inhibited, m, "ssss",
+                                        "shutdown:sleep", "dhetcd", why ?: "The etcd cluster is changed", "block");
+}
+
+void manager_uninhibit(Manager *m) {
+        m->inhibit_slot = sd_bus_slot_unref(m->inhibit_slot);
+        if (m->inhibit_fd >= 0)
+                close(TAKE_FD(m->inhibit_fd));
+}
