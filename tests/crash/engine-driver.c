@@ -12,10 +12,11 @@
 #include "sweep.h"
 #include "world.h"
 
-static const char usage[] = "Usage: engine-driver prepare|run|settle|check|trace DIR\n"
-                            "       engine-driver kills|kills-twice|calls|allocations|torn|damage SCENARIO DIR "
-                            "[--share=N] [--seed=N] [--stop]\n"
-                            "       engine-driver ext4|xfs SCENARIO DIR [--share=N] [--seed=N] [--stop]\n";
+static const char usage[] =
+        "Usage: engine-driver prepare|run|settle|check|trace DIR\n"
+        "       engine-driver kills|kills-twice|calls|allocations|torn|damage SCENARIO DIR "
+        "[--share=N] [--seed=N] [--stop]\n"
+        "       engine-driver ext4|xfs SCENARIO DIR [--share=N] [--seed=N] [--stop] [--killed=CALL]\n";
 
 static int told(int r, const char *why) {
         if (r < 0) {
@@ -82,6 +83,7 @@ int main(int argc, char *argv[]) {
         static const struct option options[] = { { "share", required_argument, NULL, 's' },
                                                  { "seed", required_argument, NULL, 'r' },
                                                  { "stop", no_argument, NULL, 'x' },
+                                                 { "killed", required_argument, NULL, 'k' },
                                                  { NULL, 0, NULL, 0 } };
         Choice choice = { .share = 1 };
         int c;
@@ -95,6 +97,9 @@ int main(int argc, char *argv[]) {
                         break;
                 case 'r':
                         choice.seed = (unsigned) strtoul(optarg, NULL, 10);
+                        break;
+                case 'k':
+                        choice.killed = strtoul(optarg, NULL, 10);
                         break;
                 case 'x':
                         choice.stop = true;

@@ -222,14 +222,19 @@ static void picture(const char *name) {
         hooks_count()->hits = job.distinct;
 }
 
+typedef struct Pictured {
+        Scenario scenario;
+        bool settling;
+} Pictured;
+
 static int run_with_pictures(void *userdata) {
-        const Scenario *s = userdata;
+        const Pictured *p = userdata;
 
         hooks_arm(&(Hook){ .mode = HOOK_PICTURE, .picture = picture });
         hooks_suspend();
         picture("the beginning");
         hooks_resume();
-        (void) (scenario_run(*s, 0) < 0);
+        (void) ((p->settling ? plan_settle(0, NULL) : scenario_run(p->scenario, 0)) < 0);
         return 0;
 }
 
@@ -379,7 +384,9 @@ int sweep_images(const char *fstype, Scenario s, const char *folder, const Choic
         if (r < 0 || job.last == MAP_FAILED)
                 return r < 0 ? r : -errno;
         sync();
-        if (in_child(run_with_pictures, &s) != 0)
+        if (c->killed > 0 && !run_killed(s, c->killed))
+                return -ERANGE;
+        if (in_child(run_with_pictures, &(Pictured){ s, c->killed > 0 }) != 0)
                 return -ECHILD;
         if (umount2(job.place, 0) < 0)
                 return -errno;

@@ -131,12 +131,15 @@ bool settle_and_count(Tally *t, const char *point, unsigned long at) {
 
 /* ---- killed ---- */
 
-/* False when the run ended by itself before its `at`th call. */
-static bool kill_run(Scenario s, unsigned long at) {
+bool run_killed(Scenario s, unsigned long at) {
         Order o = { .scenario = s, .hook = { .mode = HOOK_KILL, .at = at } };
 
-        prepare(s);
         return WIFSIGNALED(in_child(run_hooked, &o));
+}
+
+static bool kill_run(Scenario s, unsigned long at) {
+        prepare(s);
+        return run_killed(s, at);
 }
 
 static bool kill_settling(Scenario s, const Choice *c, unsigned long at, Tally *t) {

@@ -14,6 +14,8 @@ typedef struct Tally {
 typedef struct Choice {
         unsigned share, seed;
         bool stop; /* at the first failure */
+        unsigned long
+                killed; /* images only: killed before this call (0: not), and pictures of the settling are taken */
 } Choice;
 bool chosen(const Choice *c, unsigned long point); /* from 1 */
 /* The same with at least one of `total` points. */
@@ -21,6 +23,9 @@ Choice choice_among(const Choice *c, unsigned long total);
 
 /* Runs in a child, and returns its wait status. */
 int in_child(int (*function)(void *userdata), void *userdata);
+
+/* Runs the scenario, and kills it before its `at`th call. False where it ended by itself before. */
+bool run_killed(Scenario s, unsigned long at);
 
 /* Settles and checks, in a child of its own: counts the outcome. True unless it is neither old nor new. */
 bool settle_and_count(Tally *t, const char *point, unsigned long at);
