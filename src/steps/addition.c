@@ -6,6 +6,7 @@
 
 #include "basic/error.h"
 #include "basic/fs.h"
+#include "bus/host-state.h"
 #include "host/authorities.h"
 
 #define SECRET_SIZE_MAX 4096U
@@ -529,7 +530,10 @@ int addition_sleep(Addition *a, uint64_t usec) {
 
         if (r < 0 && errno != EINTR)
                 return -errno;
-        return r > 0 ? -ECANCELED : 0;
+        if (r > 0)
+                return -ECANCELED;
+        /* What cannot be canceled any more must not hold up the shutdown of this host either. */
+        return a->cancel_fd < 0 && host_goes_down() ? -ESHUTDOWN : 0;
 }
 
 void addition_no_cancel(void *world) {

@@ -6,6 +6,8 @@
 #include "basic/failpoint.h"
 #include "basic/string-util.h"
 
+#define SHUTTING_DOWN "this host is shutting down; its next boot goes on with it"
+
 typedef enum Progress {
         STEP_UNTOUCHED,
         STEP_SKIPPED,
@@ -198,7 +200,7 @@ static int end(Txn *t, TxnState state, const char *why, char **reterr) {
  * host whose services are being stopped, and its shutdown must not wait for that. */
 static int wait_for_retry(Txn *t, char **reterr) {
         if (t->ops->going_down && t->ops->going_down(t->world))
-                return fail(reterr, -ESHUTDOWN, "this host is shutting down; its next boot goes on with it");
+                return fail(reterr, -ESHUTDOWN, SHUTTING_DOWN);
         t->ops->pause(t->world, t->limits.pause_usec);
         return 0;
 }
@@ -390,8 +392,8 @@ static int insist(Txn *t, size_t i, uint64_t deadline, char **told, char **reter
 
                 if (r >= 0)
                         return 0;
-                if (r == -ESTALE)
-                        return fail(reterr, r, "%s", error_text(why, r));
+                if (r == -ESTALE || r == -ESHUTDOWN)
+                        return fail(reterr, r, "%s", r == -ESHUTDOWN ? SHUTTING_DOWN : error_text(why, r));
                 text = format("the node is a voter, but \"%s\" cannot be done: %s", t->steps[i]->title,
                               error_text(why, r));
                 if (!text)
