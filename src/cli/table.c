@@ -161,10 +161,10 @@ static size_t find_widths(const Table *t, size_t widths[static TABLE_COLUMNS_MAX
 
         for (size_t c = 0; c < t->n_columns; c++)
                 widths[c] = legend ? text_width(t->columns[c].title) : 0;
-        for (size_t i = 0; i < t->n; i++) {
-                size_t w = text_width(t->cells[i].text), *max = widths + i % t->n_columns;
+        for (size_t i = 0, c = 0; i < t->n; i++, c = c + 1 < t->n_columns ? c + 1 : 0) {
+                size_t w = text_width(t->cells[i].text);
 
-                *max = w > *max ? w : *max;
+                widths[c] = w > widths[c] ? w : widths[c];
         }
         for (size_t c = 0; c < t->n_columns; c++)
                 sum += widths[c] + 2;

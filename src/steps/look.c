@@ -272,7 +272,8 @@ static int look_at_job(Addition *a, const json_t *cluster, json_t *answer, char 
         forecast = forecast_plan(a, &plan_add);
         if (!forecast || json_object_update(answer, forecast) < 0 ||
             json_object_set_new(answer, "members_after",
-                                json_integer((json_int_t) (addition_members(a) + strv_length(a->nodes)))) < 0)
+                                json_integer((json_int_t) addition_members(a) + (json_int_t) strv_length(a->nodes))) <
+                    0)
                 return -ENOMEM;
         return 0;
 }
