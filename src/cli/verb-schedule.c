@@ -15,12 +15,19 @@
 #define DATES 3U
 #define LATE_MAX (60 * USEC_PER_SEC) /* a timer that elapses later has missed its date */
 
+/* As this host's clocks show it, which is how systemd reads dates, whatever the caller's $TZ says. */
+static bool host_time(time_t at, struct tm *ret) {
+        unsetenv("TZ");
+        tzset();
+        return localtime_r(&at, ret);
+}
+
 static char *date_to_string(uint64_t usec) {
         time_t seconds = (time_t) (usec / USEC_PER_SEC);
         char text[64];
         struct tm tm;
 
-        if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%a %Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+        if (!host_time(seconds, &tm) || strftime(text, sizeof(text), "%a %Y-%m-%d %H:%M:%S %Z", &tm) == 0)
                 return strdup("?");
         return strdup(text);
 }
@@ -52,7 +59,7 @@ static int find_window(uint64_t from, uint64_t *ret) {
         *ret = 0;
         if (!args.until)
                 return EXIT_DONE;
-        if (sscanf(args.until, "%2u:%2u:%2u", &hour, &minute, &second) < 2 || !localtime_r(&at, &tm)) {
+        if (sscanf(args.until, "%2u:%2u:%2u", &hour, &minute, &second) < 2 || !host_time(at, &tm)) {
                 fprintf(stderr, "dhetcd: --until= takes a time of day, like 05:00, not '%s'\n", args.until);
                 return EXIT_USAGE;
         }
@@ -63,6 +70,7 @@ static int find_window(uint64_t from, uint64_t *ret) {
         end = mktime(&tm);
         if (end <= at) {
                 tm.tm_mday++;
+                tm.tm_hour = (int) hour;
                 tm.tm_isdst = -1;
                 end = mktime(&tm);
         }

@@ -284,6 +284,14 @@ void manager_schedule_done(Manager *m, const Job *j) {
 
 /* ---- the methods ---- */
 
+/* Stands for a record that cannot be read: not armed, so that it can only be taken away. */
+static int damaged_schedule(const char *node, Schedule **ret) {
+        _cleanup_json_ json_t *options = json_object();
+        char *nodes[] = { (char *) node, NULL };
+
+        return options ? schedule_new(nodes, options, "a damaged record", "", 0, ret) : -ENOMEM;
+}
+
 /* The schedule that names this node; -ENOENT where none does. */
 static int find_schedule(const char *node, Schedule **ret) {
         _cleanup_strv_ char **names = NULL;
@@ -295,7 +303,10 @@ static int find_schedule(const char *node, Schedule **ret) {
         STRV_FOREACH (name, names) {
                 _cleanup_(schedule_freep) Schedule *s = NULL;
 
-                if (schedule_load(DHETCD_SCHEDULES_DIR, *name, &s, NULL) >= 0 && strv_contains(s->nodes, node)) {
+                r = schedule_load(DHETCD_SCHEDULES_DIR, *name, &s, NULL);
+                if (r == -EBADMSG && streq(*name, node))
+                        return damaged_schedule(node, ret);
+                if (r >= 0 && strv_contains(s->nodes, node)) {
                         *ret = TAKE_PTR(s);
                         return 0;
                 }

@@ -36,6 +36,7 @@ static int load_options(Addition *a, const json_t *options) {
                 a->restart_always = streq(json_get_string(options, "restart"), "always");
         a->move_data_aside = a->config->move_data_aside || json_is_true(json_object_get(options, "move-data-aside"));
         a->force = json_is_true(json_object_get(options, "force"));
+        a->keep = streq(json_get_string(options, "policy"), "keep");
         a->require_odd = a->config->require_odd || json_is_true(json_object_get(options, "require-odd"));
         a->wait_timeout =
                 (uint64_t) json_get_integer(options, "wait-timeout", (json_int_t) a->config->wait_timeout_usec);

@@ -55,6 +55,7 @@ typedef struct Addition {
         char **nodes; /* the job's nodes, in order */
         size_t index; /* which of them this transaction adds, from 0 */
         bool wait, restart_always, move_data_aside, require_odd, force;
+        bool keep;             /* policy: a later node that fails does not undo this one */
         uint64_t wait_timeout; /* for the hosts' locks; microseconds */
         uint64_t deadline;     /* CLOCK_REALTIME: what is not promoted by then is rolled back; 0: none */
         Rescue rescue;

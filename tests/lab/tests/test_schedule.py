@@ -102,6 +102,28 @@ class Schedule(LabCase):
         self.assert_no_schedule()
         self.assert_unchanged(self.before, self.list_before)
 
+    def test_3_window_too_short_for_both(self):
+        """One fits; the second would have the first, promoted by then, undone outside of the window."""
+        window = ("--on", "Sat 02:00:00", "--until", "02:00:50")
+        said = self.schedule(address(2), address(3), *window, expect=REJECTED)
+        self.assertIn("to the last promotion takes about", said)
+        self.schedule(address(2), address(3), *window, "--policy=keep")
+        self.unschedule(address(2))
+        # The host's clocks count, not the caller's.
+        done = self.lab.exec("dh1", ["env", "TZ=America/New_York", "dhetcd", "schedule", address(2), *window[:3],
+                                     "02:00:05"], check=False)
+        self.assertEqual(done.returncode, REJECTED, done.stdout + done.stderr)
+        self.assertIn("the window is too short", done.stdout + done.stderr)
+        self.assert_no_schedule()
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_3_damaged_record(self):
+        self.schedule(address(2), "--on", NEVER, "--no-check")
+        self.lab.write("dh1", f"/var/lib/dhetcd/schedules/{address(2)}.json", "{")
+        self.assertIn("scheduled already", self.schedule(address(2), "--on", NEVER, "--no-check", expect=REJECTED))
+        self.unschedule(address(2))
+        self.assert_no_schedule()
+
     def test_4_window_ends(self):
         self.lab.break_script("dh2", "enable_dh_etcd_systemd", "hang")
         try:
