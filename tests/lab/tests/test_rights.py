@@ -122,6 +122,24 @@ class Rights(LabCase):
         self.assert_voters(3)
         self.assert_nothing_left()
 
+    def test_4_operator_schedules(self):
+        node = address(2)
+        on = ("--on", "2199-01-01 02:00:00")
+        self.refused("stranger", "dhetcd", "schedule", "--no-check", node, *on, says="dhetcd: ",
+                     action="org.dhetcd1.schedule")
+        done = self.as_user("alice", "dhetcd", "schedule", node, *on)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for argv in (["dhetcd", "unschedule", node],
+                     ["systemctl", "--no-ask-password", "start", f"dhetcd-scheduled@{node}"]):
+            with self.subTest(argv=argv):
+                self.assertNotEqual(self.as_user("stranger", *argv).returncode, 0)
+        self.assertEqual((self.denials()[-1]["DHETCD_CALLER_UID"], self.denials()[-1]["DHETCD_ACTION"]),
+                         (self.uid("stranger"), "org.dhetcd1.schedule"))
+        scheduled = json.loads(self.as_user("alice", "dhetcd", "schedule", "--json=short").stdout)
+        self.assertEqual([str(s["uid"]) for s in scheduled], [self.uid("alice")])
+        self.assertEqual(self.as_user("alice", "dhetcd", "unschedule", node).returncode, 0)
+        self.assertEqual(self.as_user("alice", "dhetcd", "schedule", "--json=short").stdout.strip(), "[]")
+
     def refuse_cancel(self, job):
         done = self.as_user("stranger", "dhetcd", "cancel", job)
         self.assertEqual(done.returncode, REJECTED)
