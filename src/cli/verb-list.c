@@ -57,7 +57,7 @@ static json_t *row_to_json(const Row *row) {
 /* What is still to come, below the jobs. */
 static int list_schedules(sd_bus *bus) {
         _cleanup_json_ json_t *schedules = NULL;
-        int k = schedules_read(bus, &schedules);
+        int k = args.legend ? schedules_read(bus, &schedules) : EXIT_DONE;
 
         if (k != EXIT_DONE || json_array_size(schedules) == 0)
                 return k;

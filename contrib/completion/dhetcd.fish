@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# fish completion for dhetcd(1).
+
+set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust
+
+function __dhetcd_jobs --description 'jobs, of the states that are named'
+    for line in (dhetcd --no-legend --no-ask-password list 2>/dev/null)
+        set -l words (string split --no-empty ' ' -- $line)
+        if test (count $argv) -eq 0; or contains -- $words[2] $argv
+            printf '%s\t%s\n' $words[1] $words[2]
+        end
+    end
+end
+
+function __dhetcd_hosts
+    dhetcd --no-legend trust --list 2>/dev/null | string split --fields 1 ' ' | string match --invert '(*' | sort -u
+end
+
+function __dhetcd_scheduled
+    dhetcd --json=short --no-ask-password schedule 2>/dev/null | string match --all --regex --groups-only '"nodes":\["([^"]*)'
+end
+
+complete -c dhetcd --no-files
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a list -d 'List the jobs'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a add -d 'Add hosts to the etcd cluster'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a cluster -d 'Show the members and their status'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a 'plan check' -d 'Show what add would do'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a schedule -d 'Add hosts at a date'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a unschedule -d 'Take a schedule back'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a show -d 'Show one job'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a report -d 'Write a job as one HTML page'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a watch -d 'Follow a job until it has ended'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a cancel -d 'Cancel a job'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a rollback -d 'Take the nodes of a finished job out again'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a settle -d 'Bring a stuck job to an end'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a config -d 'Show the configuration'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a rescue -d 'The quorum is lost: go on alone'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a trust -d 'Pin a host\'s ssh key'
+
+complete -c dhetcd -n '__fish_seen_subcommand_from add plan check schedule trust' -a '(__dhetcd_hosts)'
+complete -c dhetcd -n '__fish_seen_subcommand_from unschedule' -a '(__dhetcd_scheduled)'
+complete -c dhetcd -n '__fish_seen_subcommand_from show report watch' -a '(__dhetcd_jobs)'
+complete -c dhetcd -n '__fish_seen_subcommand_from cancel' -a '(__dhetcd_jobs running queued)'
+complete -c dhetcd -n '__fish_seen_subcommand_from rollback' -a '(__dhetcd_jobs committed stuck)'
+complete -c dhetcd -n '__fish_seen_subcommand_from settle rescue' -a '(__dhetcd_jobs stuck)'
+
+complete -c dhetcd -l no-wait -d 'Refuse where another job runs or waits'
+complete -c dhetcd -l no-block -d 'Do not wait for the end of the job'
+complete -c dhetcd -l restart -x -a 'needed always' -d 'Which members are restarted'
+complete -c dhetcd -l move-data-aside -d 'Move a data directory in use aside'
+complete -c dhetcd -l require-odd -d 'Refuse an even number of members'
+complete -c dhetcd -l policy -x -a 'all keep' -d 'What becomes of earlier nodes'
+complete -c dhetcd -l force -d 'Though files were changed since'
+complete -c dhetcd -l all -d 'All that a crash left open'
+complete -c dhetcd -l takeover -d 'A job whose own host never comes back'
+complete -c dhetcd -l yes-i-lose-quorum -d 'Do the rescue'
+complete -c dhetcd -l from-snapshot -r -F -a '(__dhetcd_jobs)' -d 'Restore a snapshot'
+complete -c dhetcd -l on -x -d 'When: "Sat 02:00"'
+complete -c dhetcd -l until -x -d 'The end of the window: 05:00'
+complete -c dhetcd -l no-check -d 'Do not check everything now'
+complete -c dhetcd -l fingerprint -x -d 'Accept this key alone'
+complete -c dhetcd -l yes -d 'Accept what the host offers, unseen'
+complete -c dhetcd -l list -d 'Show the keys that are known'
+complete -c dhetcd -l remove -d 'Forget the keys of a host'
+complete -c dhetcd -l json -x -a 'pretty short off' -d 'Output as JSON'
+complete -c dhetcd -l no-legend -d 'No headings and hints'
+complete -c dhetcd -l no-ask-password -d 'Do not ask for passwords'
+complete -c dhetcd -s q -l quiet -d 'No lines while a job runs'
+complete -c dhetcd -s h -l help -d 'Show the help'
+complete -c dhetcd -l version -d 'Show the version'
