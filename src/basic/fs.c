@@ -288,6 +288,19 @@ int unlink_durable(const char *path) {
         return fsync_parent(path);
 }
 
+int open_directory(int dir_fd, DIR **ret) {
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        *ret = fdopendir(fd);
+        if (!*ret) {
+                close(fd);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
 static int remove_children(int dir_fd, unsigned depth) {
         _cleanup_(closedirp) DIR *dir = NULL;
         struct dirent *entry;

@@ -4,6 +4,7 @@
 /* Files that survive a power cut. Everything here that changes a file fsyncs it and its parent before it
  * returns 0. All functions return 0 or a negative errno and never log. */
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -43,6 +44,9 @@ int remove_tree(const char *path) _must_check_;
 /* fsync of the directory that holds `path`. */
 int fsync_parent(const char *path) _must_check_;
 int fsync_path(const char *path) _must_check_;
+
+/* A stream of an open directory's entries, with a position of its own; close it with closedir(). */
+int open_directory(int dir_fd, DIR **ret) _must_check_;
 
 /* Whether something (a dangling symlink too) is at the path: > 0 yes, 0 no. */
 int path_exists(const char *path) _must_check_;

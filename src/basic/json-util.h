@@ -20,6 +20,18 @@ static inline json_int_t json_get_integer(const json_t *object, const char *key,
         return json_is_integer(value) ? json_integer_value(value) : otherwise;
 }
 
+/* An array of the strings; NULL out of memory. */
+static inline json_t *json_from_strv(char *const *list) {
+        json_t *array = json_array();
+
+        for (; array && list && *list; list++)
+                if (json_array_append_new(array, json_string(*list)) < 0) {
+                        json_decref(array);
+                        return NULL;
+                }
+        return array;
+}
+
 /* The value as text, owned; NULL out of memory. Unlike json_dumps(), which goes on past an allocation that failed in
  * the midst of a key and returns damaged text, it allocates the text once. */
 static inline char *json_to_text(const json_t *json, size_t flags) {

@@ -66,6 +66,8 @@ int verb_trust(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);
+/* The first two, with somebody to ask for passwords. */
+int client_begin(const char *method, sd_bus **ret_bus, sd_bus_message **ret_call);
 int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
 int client_get_job(sd_bus *bus, const char *job, json_t **ret);

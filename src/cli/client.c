@@ -60,6 +60,14 @@ int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
         return EXIT_DONE;
 }
 
+int client_begin(const char *method, sd_bus **ret_bus, sd_bus_message **ret_call) {
+        int k;
+
+        password_agent_open();
+        k = client_open(ret_bus);
+        return k == EXIT_DONE ? client_new_call(*ret_bus, method, ret_call) : k;
+}
+
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 

@@ -12,10 +12,7 @@ static int call_with_job(const char *method, const char *job, int force) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int k, r;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, method, &call);
+        k = client_begin(method, &bus, &call);
         if (k != EXIT_DONE)
                 return k;
         r = sd_bus_message_append_basic(call, 's', job);

@@ -125,10 +125,7 @@ int verb_cluster(int argc, char **argv) {
         const json_t *cluster;
         int k;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "Look", &call);
+        k = client_begin("Look", &bus, &call);
         if (k == EXIT_DONE)
                 k = client_call_json(bus, call, &v);
         if (k != EXIT_DONE)

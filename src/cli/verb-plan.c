@@ -196,10 +196,7 @@ int plan_nodes(char **nodes, uint64_t window, bool brief) {
         _cleanup_json_ json_t *v = NULL;
         int k, r;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "Plan", &call);
+        k = client_begin("Plan", &bus, &call);
         if (k != EXIT_DONE)
                 return k;
         r = client_append_request(call, nodes, window);

@@ -50,10 +50,7 @@ int verb_rescue(int argc, char **argv) {
                 if (!snapshot)
                         return EXIT_FAILED;
         }
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "Rescue", &call);
+        k = client_begin("Rescue", &bus, &call);
         if (k != EXIT_DONE)
                 return k;
         r = append_request(call, argc > 1 ? argv[1] : NULL, snapshot);

@@ -6,6 +6,7 @@
 
 #include "basic/event.h"
 #include "basic/string-util.h"
+#include "basic/time-of-day.h"
 #include "bus/unit-job.h"
 #include "calendar.h"
 #include "cli.h"
@@ -52,29 +53,17 @@ static int find_dates(const char *on, uint64_t *dates, size_t n) {
 
 /* From the first date to --until, microseconds; 0 where there is no --until. */
 static int find_window(uint64_t from, uint64_t *ret) {
-        time_t at = (time_t) (from / USEC_PER_SEC), end;
-        unsigned hour, minute, second = 0;
+        uint64_t end;
         struct tm tm;
 
         *ret = 0;
         if (!args.until)
                 return EXIT_DONE;
-        if (sscanf(args.until, "%2u:%2u:%2u", &hour, &minute, &second) < 2 || !host_time(at, &tm)) {
+        if (!host_time((time_t) (from / USEC_PER_SEC), &tm) || time_of_day_after(args.until, from, &end) < 0) {
                 fprintf(stderr, "dhetcd: --until= takes a time of day, like 05:00, not '%s'\n", args.until);
                 return EXIT_USAGE;
         }
-        tm.tm_hour = (int) hour;
-        tm.tm_min = (int) minute;
-        tm.tm_sec = (int) second;
-        tm.tm_isdst = -1;
-        end = mktime(&tm);
-        if (end <= at) {
-                tm.tm_mday++;
-                tm.tm_hour = (int) hour;
-                tm.tm_isdst = -1;
-                end = mktime(&tm);
-        }
-        *ret = (uint64_t) (end - at) * USEC_PER_SEC;
+        *ret = end - from;
         return EXIT_DONE;
 }
 
@@ -83,10 +72,7 @@ static int ask(char **nodes) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         int k, r;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "Schedule", &call);
+        k = client_begin("Schedule", &bus, &call);
         if (k != EXIT_DONE)
                 return k;
         r = client_append_request(call, nodes, 0);
@@ -148,10 +134,7 @@ int verb_unschedule(int argc, char **argv) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         int k, r;
 
-        password_agent_open();
-        k = client_open(&bus);
-        if (k == EXIT_DONE)
-                k = client_new_call(bus, "Unschedule", &call);
+        k = client_begin("Unschedule", &bus, &call);
         if (k != EXIT_DONE)
                 return k;
         r = sd_bus_message_append_basic(call, 's', argv[1]);

@@ -86,20 +86,9 @@ int job_set_text(Job *j, const char *text) {
         return 0;
 }
 
-static json_t *nodes_to_json(char *const *nodes) {
-        json_t *array = json_array();
-
-        STRV_FOREACH (node, nodes)
-                if (json_array_append_new(array, json_string(*node)) < 0) {
-                        json_decref(array);
-                        return NULL;
-                }
-        return array;
-}
-
 json_t *job_to_json(const Job *j) {
         return json_pack("{s:s, s:s, s:o, s:O, s:I, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:s*}", "job", j->id, "kind",
-                         job_words(j->kind)->name, "nodes", nodes_to_json(j->nodes), "options", j->options, "uid",
+                         job_words(j->kind)->name, "nodes", json_from_strv(j->nodes), "options", j->options, "uid",
                          (json_int_t) j->uid, "queued_usec", (json_int_t) j->queued_usec, "ended_usec",
                          (json_int_t) j->ended_usec, "state", job_state_to_string(j->state), "text", j->text ?: "",
                          "cancel", (int) j->cancel, "taken_over_from", j->taken_over_from, "revert", (int) j->revert,

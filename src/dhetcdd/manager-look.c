@@ -200,7 +200,6 @@ int manager_method_plan(sd_bus_message *message, void *userdata, sd_bus_error *e
         _cleanup_(add_request_done) AddRequest a = {};
         _cleanup_json_ json_t *request = NULL;
         _cleanup_free_ char *text = NULL;
-        json_t *nodes = json_array();
         Manager *m = userdata;
         int r;
 
@@ -210,9 +209,7 @@ int manager_method_plan(sd_bus_message *message, void *userdata, sd_bus_error *e
                 if (r < 0)
                         return manager_set_error(error, r, text);
         }
-        STRV_FOREACH (node, a.nodes)
-                (void) json_array_append_new(nodes, json_string(*node));
-        request = json_pack("{so sO*}", "nodes", nodes, "options", a.options);
+        request = json_pack("{so sO*}", "nodes", json_from_strv(a.nodes), "options", a.options);
         if (r < 0)
                 return r;
         r = polkit_check(m->polkit, message, POLKIT_INSPECT, NULL, manager_method_plan, m, error);

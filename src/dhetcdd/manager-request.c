@@ -5,8 +5,8 @@
 
 #include "basic/error.h"
 #include "basic/string-util.h"
+#include "basic/time-of-day.h"
 #include "manager-internal.h"
-#include "schedule.h"
 
 #define WAIT_TIMEOUT_MAX (366 * 86400 * USEC_PER_SEC)
 #define TEXT_SIZE_MAX 4096U
@@ -183,7 +183,7 @@ int add_request_window(json_t *options, char **reterr) {
 
         if (until && window > 0)
                 return fail(reterr, -EINVAL, "Options 'until' and 'window' exclude each other");
-        if (until && schedule_end(until, now, &deadline) < 0)
+        if (until && time_of_day_after(until, now, &deadline) < 0)
                 return fail(reterr, -EINVAL, "'%.16s' is no time of day, like '05:00'", until);
         if (window > 0)
                 deadline = now + window;

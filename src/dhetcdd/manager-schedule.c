@@ -11,6 +11,7 @@
 
 #include "basic/error.h"
 #include "basic/string-util.h"
+#include "basic/time-of-day.h"
 #include "bus/names.h"
 #include "bus/unit-job.h"
 #include "manager-internal.h"
@@ -349,7 +350,7 @@ static int read_schedule(sd_bus_message *message, AddRequest *a, const char **on
         if (!schedule_on_is_valid(*on))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
                                          "'%.64s' is no calendar event, like 'Sat 02:00'; see systemd.time(7)", *on);
-        if (**until && schedule_end(*until, now_real(), &end) < 0)
+        if (**until && time_of_day_after(*until, now_real(), &end) < 0)
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "'%.16s' is no time of day, like '05:00'",
                                          *until);
         return 0;

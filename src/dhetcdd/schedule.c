@@ -49,52 +49,11 @@ bool schedule_on_is_valid(const char *on) {
         return n > 0 && n <= ON_SIZE_MAX && strspn(on, taken) == n && strspn(on, " ") < n;
 }
 
-int schedule_end(const char *until, uint64_t from, uint64_t *ret) {
-        time_t now = (time_t) (from / USEC_PER_SEC), at;
-        unsigned hour, minute, second = 0;
-        struct tm tm;
-        int n = 0;
-
-        if (strspn(until, "0123456789:") != strlen(until) ||
-            ((sscanf(until, "%2u:%2u:%2u%n", &hour, &minute, &second, &n) != 3 || until[n] != '\0') &&
-             (second = 0, sscanf(until, "%2u:%2u%n", &hour, &minute, &n) != 2 || until[n] != '\0')) ||
-            hour > 23 || minute > 59 || second > 59)
-                return -EINVAL;
-        if (!localtime_r(&now, &tm))
-                return -EOVERFLOW;
-        tm.tm_hour = (int) hour;
-        tm.tm_min = (int) minute;
-        tm.tm_sec = (int) second;
-        tm.tm_isdst = -1;
-        at = mktime(&tm);
-        if (at != (time_t) -1 && at <= now) {
-                tm.tm_mday++;
-                tm.tm_hour = (int) hour;
-                tm.tm_isdst = -1;
-                at = mktime(&tm);
-        }
-        if (at == (time_t) -1)
-                return -EOVERFLOW;
-        *ret = (uint64_t) at * USEC_PER_SEC;
-        return 0;
-}
-
 /* ---- the record ---- */
 
-static json_t *nodes_to_json(char *const *nodes) {
-        json_t *array = json_array();
-
-        STRV_FOREACH (node, nodes)
-                if (json_array_append_new(array, json_string(*node)) < 0) {
-                        json_decref(array);
-                        return NULL;
-                }
-        return array;
-}
-
 json_t *schedule_to_json(const Schedule *s) {
-        return json_pack("{s:o, s:O, s:s, s:s, s:I, s:I, s:b}", "nodes", nodes_to_json(s->nodes), "options", s->options,
-                         "on", s->on, "until", s->until, "uid", (json_int_t) s->uid, "asked_usec",
+        return json_pack("{s:o, s:O, s:s, s:s, s:I, s:I, s:b}", "nodes", json_from_strv(s->nodes), "options",
+                         s->options, "on", s->on, "until", s->until, "uid", (json_int_t) s->uid, "asked_usec",
                          (json_int_t) s->asked_usec, "armed", (int) s->armed);
 }
 

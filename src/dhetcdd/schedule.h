@@ -33,10 +33,6 @@ int schedule_new(char *const *nodes, json_t *options, const char *on, const char
  * expands. */
 bool schedule_on_is_valid(const char *on);
 
-/* The first time after `from` (CLOCK_REALTIME) at which this host's clocks show `until`, "HH:MM" or "HH:MM:SS".
- * -EINVAL for anything else. */
-int schedule_end(const char *until, uint64_t from, uint64_t *ret) _must_check_;
-
 json_t *schedule_to_json(const Schedule *s); /* NULL on OOM */
 int schedule_save(const Schedule *s, const char *dir, char **reterr) _must_check_;
 int schedule_load(const char *dir, const char *node, Schedule **ret, char **reterr) _must_check_;

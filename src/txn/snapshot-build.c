@@ -213,20 +213,14 @@ static int enter_directory(Build *b, int dir_fd, const char *name, const Snapsho
 static int remove_extras(const Build *b, const Level *level) {
         _cleanup_(closedirp) DIR *dir = NULL;
         struct dirent *entry;
-        int fd;
+        int r;
 
-        fd = openat(level->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                close(fd);
-                return -ENOMEM;
-        }
+        r = open_directory(level->fd, &dir);
+        if (r < 0)
+                return r;
 
         while ((errno = 0, entry = readdir(dir))) {
                 _cleanup_free_ char *path = format("%s/%s", level->entry->path, entry->d_name);
-                int r;
 
                 if (!path)
                         return -ENOMEM;

@@ -48,20 +48,14 @@ static int remove_beside(const Place *p, const char *entry) {
 static int remove_leftovers(const Place *p) {
         _cleanup_(closedirp) DIR *dir = NULL;
         struct dirent *entry;
-        int fd;
+        int r;
 
-        fd = openat(p->parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                close(fd);
-                return -ENOMEM;
-        }
+        r = open_directory(p->parent_fd, &dir);
+        if (r < 0)
+                return r;
 
         while ((errno = 0, entry = readdir(dir))) {
-                int r = is_leftover(entry->d_name, p->name) ? remove_beside(p, entry->d_name) : 0;
-
+                r = is_leftover(entry->d_name, p->name) ? remove_beside(p, entry->d_name) : 0;
                 if (r < 0)
                         return r;
         }

@@ -129,16 +129,10 @@ static int list_names(int dir_fd, char ***ret) {
         _cleanup_(closedirp) DIR *dir = NULL;
         struct dirent *entry;
         size_t n = 0, room = 0;
-        int fd, r = names ? 0 : -ENOMEM;
+        int r = names ? open_directory(dir_fd, &dir) : -ENOMEM;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                close(fd);
-                return -ENOMEM;
-        }
+        if (r < 0)
+                return r;
 
         while (r >= 0 && (errno = 0, entry = readdir(dir))) {
                 if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))

@@ -4,6 +4,7 @@
 
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/time-of-day.h"
 #include "dhetcdd/schedule.h"
 #include "test-util.h"
 
@@ -23,18 +24,18 @@ static void test_end(void **state) {
 
         setenv("TZ", "UTC", 1);
         tzset();
-        assert_int_equal(schedule_end("13:30", noon, &end), 0);
+        assert_int_equal(time_of_day_after("13:30", noon, &end), 0);
         assert_int_equal((end - noon) / USEC_PER_SEC, 5400);
-        assert_int_equal(schedule_end("12:00:01", noon, &end), 0);
+        assert_int_equal(time_of_day_after("12:00:01", noon, &end), 0);
         assert_int_equal((end - noon) / USEC_PER_SEC, 1);
-        assert_int_equal(schedule_end("12:00", noon, &end), 0);
+        assert_int_equal(time_of_day_after("12:00", noon, &end), 0);
         assert_int_equal((end - noon) / USEC_PER_SEC, 86400);
-        assert_int_equal(schedule_end("05:00", noon, &end), 0);
+        assert_int_equal(time_of_day_after("05:00", noon, &end), 0);
         assert_int_equal((end - noon) / USEC_PER_SEC, 17 * 3600);
         for (const char *const *bad = (const char *const[]){ "", "5", "24:00", "05:60", "05:00:60", "05:00x", "-1:00",
                                                              "05:00:00:00", " 05:00", NULL };
              *bad; bad++)
-                assert_int_equal(schedule_end(*bad, noon, &end), -EINVAL);
+                assert_int_equal(time_of_day_after(*bad, noon, &end), -EINVAL);
 }
 
 static void test_record(void **state) {
