@@ -70,9 +70,7 @@ int window_arm(const Addition *a) {
 }
 
 char *window_canceled(const Addition *a) {
-        return strdup(
-                a->deadline > 0 && now_real() >= a->deadline
-                        ? "the window ended before the node was promoted; ask again with a longer one, or without "
-                          "--until"
-                        : "canceled");
+        if (a->deadline == 0 || now_real() < a->deadline)
+                return NULL;
+        return strdup("the window ended before the node was promoted; ask again with a longer one, or without --until");
 }

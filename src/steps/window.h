@@ -17,5 +17,5 @@ int window_check(Addition *a, const char *step, char **reterr) _must_check_;
 /* SIGTERM to this process at the window's end, as if the operator canceled then. */
 int window_arm(const Addition *a) _must_check_;
 
-/* Why the transaction was canceled, as a sentence; the caller frees it. */
+/* Why the transaction was canceled, as a sentence that the caller frees; NULL where it was not the window's end. */
 char *window_canceled(const Addition *a);

@@ -226,6 +226,9 @@ int txn_log_open(const char *dir, bool create, TxnLog **ret, char **reterr) {
         r = l->size < size ? cut_torn_end(l) : 0;
         if (r < 0)
                 return fail(reterr, r, "%s: its torn end cannot be cut off: %s", l->path, strerror(-r));
+        /* Who wrote the last record may have died before it was durable, and what we do now rests on it. */
+        if (l->size > 0 && fsync(l->fd) < 0)
+                return fail(reterr, -errno, "%s cannot be synced: %s", l->path, strerror(errno));
         r = reserve(l);
         if (r < 0 && l->size == 0)
                 return fail(reterr, r, "%s: no room for %d KiB of it can be kept: %s", l->path, RESERVE / 1024,

@@ -54,7 +54,7 @@ typedef struct TxnOps {
         /* Whether a step may begin now: 0, or a negative errno as if it had failed. Not asked after the commit. May be
          * NULL. */
         int (*may_begin)(void *world, const Step *step, char **reterr);
-        /* Why -ECANCELED came, as a sentence of its own that the caller frees. May be NULL. */
+        /* Why -ECANCELED came, as a sentence that the caller frees; NULL: as the step says. May be NULL. */
         char *(*canceled)(void *world);
 } TxnOps;
 
