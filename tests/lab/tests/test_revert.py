@@ -112,7 +112,7 @@ class RevertSameCA(Revert, LabCase):
 
 
 class RevertNewCA(Revert, LabCase):
-    slow, sample = 3, 0.5
+    slow, sample = 2, 0.34
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
 
 
