@@ -122,7 +122,7 @@ class Rights(LabCase):
         self.assert_voters(3)
         self.assert_nothing_left()
 
-    def test_4_operator_schedules(self):
+    def test_3_operator_schedules(self):
         node = address(2)
         on = ("--on", "2199-01-01 02:00:00")
         self.refused("stranger", "dhetcd", "schedule", "--no-check", node, *on, says="dhetcd: ",
