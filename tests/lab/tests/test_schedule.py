@@ -62,7 +62,7 @@ class Schedule(LabCase):
                 ([address(2), "--on", "whenever"], REJECTED, "no calendar event"),
                 ([address(2), "--on", "1999-01-01"], REJECTED, "no date that is still to come"),
                 ([address(2), "--on", NEVER, "--until", "teatime"], USAGE, "time of day"),
-                ([address(2), "--on", NEVER, "--until", "25:00", "--no-check"], REJECTED, "time of day"),
+                ([address(2), "--on", NEVER, "--until", "25:00", "--no-check"], USAGE, "time of day"),
                 (["dh2", "--on", NEVER, "--no-check"], REJECTED, "dh2"),
                 ([address(1), "--on", NEVER, "--no-check"], REJECTED, "own"),
                 ([address(1), "--on", NEVER], REJECTED, "own")):
