@@ -8,6 +8,13 @@
 #include "basic/string-util.h"
 #include "manager-internal.h"
 
+static int ask(Manager *m, const char *mode, sd_bus_message_handler_t callback) {
+        return sd_bus_call_method_async(m->bus, &m->inhibit_slot, "org.freedesktop.login1", "/org/freedesktop/login1",
+                                        "org.freedesktop.login1.Manager", "Inhibit", callback, m, "ssss",
+                                        "shutdown:sleep", "dhetcd",
+                                        "The etcd cluster is changed (see \"dhetcd watch\")", mode);
+}
+
 static int on_inhibited(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
         Manager *m = userdata;
         int fd;
@@ -18,14 +25,21 @@ static int on_inhibited(sd_bus_message *reply, void *userdata, sd_bus_error *unu
         return 0;
 }
 
-void manager_inhibit(Manager *m, const Job *j) {
-        _cleanup_free_ char *why = format("Job %s changes the etcd cluster (see \"dhetcd watch %s\")", j->id, j->id);
+/* Before systemd 257 "block" was what "block-weak" is: it keeps operators from it, and not root. */
+static int on_inhibited_weakly(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
+        Manager *m = userdata;
 
-        if (m->inhibit_fd >= 0 || m->inhibit_slot)
-                return;
-        (void) sd_bus_call_method_async(m->bus, &m->inhibit_slot, "org.freedesktop.login1", "/org/freedesktop/login1",
-                                        "org.freedesktop.login1.Manager", "Inhibit", on_inhibited, m, "ssss",
-                                        "shutdown:sleep", "dhetcd", why ?: "The etcd cluster is changed", "block");
+        if (!sd_bus_message_is_method_error(reply, NULL))
+                return on_inhibited(reply, userdata, unused);
+        m->inhibit_slot = sd_bus_slot_unref(m->inhibit_slot);
+        if (m->run)
+                (void) ask(m, "block", on_inhibited);
+        return 0;
+}
+
+void manager_inhibit(Manager *m) {
+        if (m->inhibit_fd < 0 && !m->inhibit_slot)
+                (void) ask(m, "block-weak", on_inhibited_weakly);
 }
 
 void manager_uninhibit(Manager *m) {

@@ -77,7 +77,7 @@ void manager_schedule_sweep(Manager *m);              /* takes away what an earl
 ScheduleRun *schedule_run_free(ScheduleRun *s);
 
 /* manager-inhibit.c */
-void manager_inhibit(Manager *m, const Job *j);
+void manager_inhibit(Manager *m);
 void manager_uninhibit(Manager *m);
 
 /* manager-rescue.c */

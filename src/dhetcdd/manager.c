@@ -416,7 +416,7 @@ static void dispatch(Manager *m) {
         while (!m->run && (j = job_queue_next(&m->queue)))
                 advance(m, j);
         if (m->run)
-                manager_inhibit(m, txn_run_job(m->run));
+                manager_inhibit(m);
         else
                 manager_uninhibit(m);
         tell_waiting(m);

@@ -118,6 +118,7 @@ class Queue(LabCase):
         self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
         status = self.wait_status(address(2), "generate")
         self.assertIn("[4/16] generate", status)
+        self.wait("a shutdown is inhibited", lambda: "dhetcd" in self.inhibitors())
 
         refused = self.dhetcd("add", "--no-wait", address(3))
         self.assertEqual(refused.returncode, BUSY, refused.stdout + refused.stderr)
@@ -135,10 +136,14 @@ class Queue(LabCase):
         self.assert_voters(2)
         self.assertEqual(self.newest_job()["state"], "committed")
 
+        self.wait("a shutdown is allowed", lambda: "dhetcd" not in self.inhibitors())
         metrics = self.lab.read("dh1", f"{METRICS}/dhetcd.prom")
         for line in ('dhetcd_jobs{state="rolled-back"} 1', "dhetcd_last_job_success 1",
                      f'dhetcd_last_job_steps{{node="{address(3)}",result="undone"}} 0'):
             self.assertIn(f"{line}\n", metrics)
+
+    def inhibitors(self):
+        return self.lab.exec("dh1", ["systemd-inhibit", "--list", "--no-legend", "--no-pager"]).stdout
 
     def wait_status(self, node, word):
         return self.wait(f"the status of {node} says '{word}'", lambda: self.status_with(node, word), 60)
