@@ -11,7 +11,7 @@ import unittest
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
 
-from dhlab import Lab, fingerprint, run  # noqa: E402  pylint: disable=wrong-import-position
+from dhlab import Lab, LabError, fingerprint, run  # noqa: E402  pylint: disable=wrong-import-position
 
 CONF = "/etc/dhetcd/dhetcd.conf.d/50-test.conf"
 COMMITTED, REJECTED, USAGE, ROLLED_BACK, STUCK, BUSY = 0, 1, 2, 10, 11, 75

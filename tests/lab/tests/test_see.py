@@ -8,7 +8,7 @@ import subprocess
 import sys
 import unittest
 
-from support import COMMITTED, LAB, REJECTED, LabCase, address, members, states
+from support import COMMITTED, LAB, REJECTED, LabCase, LabError, address, members, states
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.dhetcd1.inspect" && subject.user == "watcher") { return polkit.Result.YES; }
@@ -21,7 +21,11 @@ class Terminal:
 
     def __init__(self, lab, width, argv, user="root", env=()):
         self.socket, self.width = f"dhlab-{lab.name}-{width}", width
-        command = ["env", "TERM=xterm-256color", sys.executable, str(LAB / "lab"), "exec", "--name", lab.name, "dh1",
+        self.status = lab.dir / f"status-{width}"
+        self.status.unlink(missing_ok=True)
+        # tmux sometimes forgets a command's status (3.3a: dead, and no status for ever)
+        command = ["sh", "-c", '"$@"; echo $? >"$0.new"; mv "$0.new" "$0"', str(self.status),
+                   "env", "TERM=xterm-256color", sys.executable, str(LAB / "lab"), "exec", "--name", lab.name, "dh1",
                    "runuser", "-u", user, "--", "env", "TERM=xterm-256color", "LANG=C.UTF-8", *env, *argv]
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", "24", *command, ";",
                   "set-option", "remain-on-exit", "on")
@@ -34,9 +38,9 @@ class Terminal:
         return self.tmux("capture-pane", "-p", *options)
 
     def exit_code(self):
-        """None while it runs, and while tmux has only seen the end of its output."""
-        text = self.tmux("display-message", "-p", "#{pane_dead_status}").strip()
-        return int(text) if text else None
+        """None while it runs, and while tmux has not yet seen the end of its output."""
+        dead = self.tmux("display-message", "-p", "#{pane_dead}").strip() == "1"
+        return int(self.status.read_text()) if dead and self.status.exists() else None
 
     def close(self):
         self.tmux("kill-server")
@@ -172,7 +176,7 @@ class See(LabCase):
             seen.update(re.findall(r"[▶✓·] +\d+/16 ([a-z-]+)", narrow.screen() + wide.screen()))
             return narrow.exit_code() is not None and wide.exit_code() is not None
         try:
-            self.wait("both terminals have seen the end", ended)
+            self.wait_showing("both terminals have seen the end", ended, narrow, wide)
             for terminal in (narrow, wide):
                 screen = terminal.screen()
                 self.assertEqual(terminal.exit_code(), COMMITTED, screen)
@@ -188,6 +192,14 @@ class See(LabCase):
             wide.close()
         self.assertIn("sync", seen)
         self.assert_voters(3)
+
+    def wait_showing(self, what, condition, *terminals):
+        try:
+            self.wait(what, condition)
+        except LabError:
+            for terminal in terminals:
+                print(f"--- {terminal.width} columns, exit code {terminal.exit_code()}:\n{terminal.screen()}", flush=True)
+            raise
 
     def newest(self):
         if not self.job_files("dh1"):  # the lab is a new one
