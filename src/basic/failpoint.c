@@ -63,18 +63,25 @@ static void note_hit(const char *name) {
                 abort(); /* a test that cannot be trusted */
 }
 
-/* What follows `name` on its line of a file, "" where nothing does; NULL without such a line. Caller frees. */
-static char *find_line(const char *path, const char *name) {
+/* How many lines of a file begin with `name`; what follows it on the last of them goes to *ret, for the caller to
+ * free. */
+static unsigned find_lines(const char *path, const char *name, char **ret) {
         _cleanup_free_ char *text = NULL;
         size_t n = strlen(name);
+        unsigned found = 0;
         char *rest = NULL;
 
         if (read_file(path, FILE_SIZE_MAX, false, &text, NULL) < 0)
-                return NULL;
+                return 0;
         for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-                if (strncmp(line, name, n) == 0 && (line[n] == ' ' || line[n] == '\0'))
-                        return strdup(line[n] == ' ' ? line + n + 1 : "");
-        return NULL;
+                if (strncmp(line, name, n) == 0 && (line[n] == ' ' || line[n] == '\0')) {
+                        found++;
+                        if (ret && line[n] == ' ') {
+                                free(*ret);
+                                *ret = strdup(line + n + 1);
+                        }
+                }
+        return found;
 }
 
 static void wait_here(const char *name) {
@@ -86,13 +93,22 @@ static void wait_here(const char *name) {
                 (void) usleep(WAIT_STEP_USEC);
 }
 
-/* A fault is single: who comes by a second time, a settling that is begun again for one, meets it no more. */
+/* A fault is single: who comes by a second time, a settling that is begun again for one, meets it no more. "2 ACTION"
+ * is the fault for who comes by the second time: the job's second node. */
 static void hit(const char *name) {
-        _cleanup_free_ char *before = find_line(FILE_HIT, name), *action = NULL;
+        unsigned before = find_lines(FILE_HIT, name, NULL), when = 1;
+        _cleanup_free_ char *line = NULL;
+        const char *action;
 
         note_hit(name);
-        if (!before)
-                action = find_line(FILE_WANTED, name);
+        (void) find_lines(FILE_WANTED, name, &line);
+        action = line;
+        if (action && *action >= '1' && *action <= '9') {
+                when = (unsigned) strtoul(action, (char **) &action, 10);
+                action += strspn(action, " ");
+        }
+        if (before + 1 != when)
+                action = NULL;
         if (streq(action, "kill"))
                 (void) kill(getpid(), SIGKILL);
         else if (streq(action, "wait"))

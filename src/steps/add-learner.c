@@ -37,17 +37,19 @@ static int check(void *world, char **reterr) {
         return r < 0 ? r : 1;
 }
 
+static int ask_to_add(Addition *a, const Host *voter, void *userdata, char **reterr) {
+        uint64_t *ret_id = userdata;
+
+        return etcd_member_add_learner(a->etcd, voter->client_url, addition_new_node(a)->peer_url, ETCD_TIMEOUT, ret_id,
+                                       reterr);
+}
+
 /* One try. A reply may be lost: the member list tells what happened. */
 static int add_once(Addition *a, uint64_t *ret_id, char **reterr) {
         EtcdMember m;
-        Host *leader;
         int r, k;
 
-        r = cluster_leader(a, &leader, reterr);
-        if (r < 0)
-                return r;
-        r = etcd_member_add_learner(a->etcd, leader->client_url, addition_new_node(a)->peer_url, ETCD_TIMEOUT, ret_id,
-                                    reterr);
+        r = cluster_change(a, ask_to_add, ret_id, reterr);
         if (r >= 0 || r == -ECANCELED || r == -EACCES)
                 return r;
 
@@ -102,19 +104,21 @@ static int prove(void *world, char **reterr) {
         return 0;
 }
 
+static int ask_to_remove(Addition *a, const Host *voter, void *userdata, char **reterr) {
+        const EtcdMember *m = userdata;
+
+        return etcd_member_remove(a->etcd, voter->client_url, m->id, ETCD_TIMEOUT, reterr);
+}
+
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         EtcdMember m;
-        Host *leader;
         int r;
 
         r = find_new(a, &m, reterr);
         if (r <= 0)
                 return r;
-        r = cluster_leader(a, &leader, reterr);
-        if (r < 0)
-                return r;
-        r = etcd_member_remove(a->etcd, leader->client_url, m.id, ETCD_TIMEOUT, reterr);
+        r = cluster_change(a, ask_to_remove, &m, reterr);
         if (r < 0 && r != -ENOENT)
                 return r;
 

@@ -58,6 +58,35 @@ int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) {
         return fail(reterr, result, "no member gives the member list: %s", error_text(last, result));
 }
 
+int cluster_change(Addition *a, ClusterCall call, void *userdata, char **reterr) {
+        _cleanup_free_ char *first = NULL;
+        Host *leader;
+        int r;
+
+        r = cluster_leader(a, &leader, reterr);
+        if (r < 0)
+                return r;
+        r = call(a, leader, userdata, &first);
+        if (r != -EHOSTDOWN)
+                return r < 0 ? fail(reterr, r, "%s", error_text(first, r)) : r;
+
+        FOREACH_VOTER (h, a) {
+                int k;
+
+                if (h == leader || h->new_node)
+                        continue;
+                k = call(a, h, userdata, NULL);
+                if (k == -ECANCELED)
+                        return k;
+                if (k < 0)
+                        continue;
+                addition_progress(a, "%s did it; the leader %s takes a member for lost that is not", h->address,
+                                  leader->address);
+                return k;
+        }
+        return fail(reterr, r, "%s", error_text(first, r));
+}
+
 static int check_member(const EtcdMembers *m, const Host *h, char **reterr) {
         const EtcdMember *found = etcd_members_find_id(m, h->member_id);
 

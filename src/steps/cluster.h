@@ -11,6 +11,15 @@ int cluster_leader(Addition *a, Host **ret, char **reterr) _must_check_;
 /* The linearizable member list, from any voter that answers. */
 int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) _must_check_;
 
+/* A change of members, asked of one voter. */
+typedef int (*ClusterCall)(Addition *a, const Host *voter, void *userdata, char **reterr);
+
+/* The call to the leader and, where it refuses it as "unhealthy cluster" (-EHOSTDOWN), to each other voter that is not
+ * the new node; the leader's error where all refuse. A voter checks its own connections only, and etcd 3.5 may take a
+ * connected peer for lost until it is restarted: a dial that times out after the streams are up again says so last
+ * (server/etcdserver/api/rafthttp/pipeline.go), and nothing takes it back. */
+int cluster_change(Addition *a, ClusterCall call, void *userdata, char **reterr) _must_check_;
+
 /* Whether a member is in quorum now: answers, knows a leader, and has applied what the leader had committed before it
  * was asked, but for the margin. 1 yes; 0 no, with why in *reterr; -ECANCELED. */
 int cluster_caught_up(Addition *a, const Host *h, uint64_t margin, uint64_t *ret_index, uint64_t *ret_leader_index,

@@ -85,6 +85,10 @@ static int prove(void *world, char **reterr) {
         return r < 0 ? r : etcd_delete(a->etcd, new->client_url, key, ETCD_TIMEOUT, reterr);
 }
 
+static int ask_to_remove(Addition *a, const Host *voter, void *userdata, char **reterr) {
+        return etcd_member_remove(a->etcd, voter->client_url, addition_new_node(a)->member_id, ETCD_TIMEOUT, reterr);
+}
+
 static int remove_once(Addition *a, char **reterr) {
         Host *leader;
         int r;
@@ -95,8 +99,7 @@ static int remove_once(Addition *a, char **reterr) {
                 return r < 0 ? r : -EAGAIN;
         }
         if (r >= 0)
-                r = etcd_member_remove(a->etcd, leader->client_url, addition_new_node(a)->member_id, ETCD_TIMEOUT,
-                                       reterr);
+                r = cluster_change(a, ask_to_remove, NULL, reterr);
         return r == -ENOENT ? 0 : r;
 }
 

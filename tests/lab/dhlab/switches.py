@@ -20,7 +20,7 @@ SWITCHES = {
 SCRIPTS = ("config_generator", "config_packager.unpackage-server",
            "config_packager.unpackage-client", "enable_dh_etcd_systemd", "etcdctl",
            "master_install")
-MODES = ("fail", "hang", "stderr", "half", "half-fail", "half-hang")
+MODES = ("fail", "hang", "slow", "stderr", "half", "half-fail", "half-hang")
 
 
 def checked(given):

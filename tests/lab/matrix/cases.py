@@ -99,6 +99,8 @@ def run_case(bench, shape, point, fault):
             oracle.need(not hit or state in points.ends(point, fault), f"it is {state}, and must not be after this")
     except BROKEN as e:
         return failed(bench, point, e, began)
+    if not hit:
+        bench.keep_logs()
     bench.used = state == "committed"
     return hit, state, seconds
 

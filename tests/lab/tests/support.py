@@ -62,6 +62,8 @@ class When(threading.Thread):
 
     def done(self):
         self.join(30)
+        if self.is_alive():
+            raise TimeoutError(f"the journal has not told of {self.matches}")
         if self.error:
             raise self.error
 

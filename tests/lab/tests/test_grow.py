@@ -3,7 +3,7 @@
 
 import unittest
 
-from support import BUSY, LabCase, address
+from support import BUSY, LabCase, When, address
 
 METRICS = "/var/lib/prometheus/node-exporter"
 
@@ -105,6 +105,38 @@ class GrowEtcd34(LabCase):
             self.assert_configs(3)
             self.assert_nothing_left()
         print(f"\n1 → 3 as one job, etcd 3.4.23: {writer.check(expect_writes=100)}")
+
+
+class GrowUnhealthyLeader(LabCase):
+    """The leader has lost its connection to another member, and refuses to add any: a third one, which has not, is asked."""
+
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
+
+    def test_grow(self):
+        if self.leader() == "etcd-1":  # the job's host keeps its ssh connections
+            other = next(m for m in self.lab.members()["members"] if m["name"] == "etcd-2")
+            self.lab.etcdctl("dh1", "move-leader", f"{int(other['ID']):x}")
+        leader = self.leader()
+        self.assertIn(leader, ("etcd-2", "etcd-3"))
+        self.lab.break_script("dh1", "config_generator", "slow")
+        cut = When(self.lab, "generate", "intent", lambda: self.cut(*("dh2", "dh3")[::1 if leader == "etcd-2" else -1]))
+        mended = When(self.lab, "add-learner", "done", lambda: self.lab.mend_link("dh2", "dh3"))
+        output = self.add(address(4))
+        cut.done()
+        mended.done()
+        self.assertIn("takes a member for lost that is not", output)
+        self.assert_voters(4)
+        self.assert_nothing_left()
+
+    def cut(self, leader, other):
+        """etcd would take its time to notice that packets are lost, so its connections are reset."""
+        self.lab.cut_link(leader, other)
+        self.lab.exec(leader, ["ss", "-K", "dst", self.lab.host(other).address])
+
+    def leader(self):
+        found = self.lab.members()
+        leader = found["status"][0]["Status"]["leader"]
+        return next(m["name"] for m in found["members"] if m["ID"] == leader)
 
 
 class Queue(LabCase):

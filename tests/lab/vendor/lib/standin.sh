@@ -24,7 +24,7 @@ fail() {
     exit "${2:-1}"
 }
 
-# broken SCRIPT: fails, hangs or does nothing when told so. half_done ends a script in the
+# broken SCRIPT: fails, hangs, waits or does nothing when told so. half_done ends a script in the
 # middle of its work in the modes half (exit 0), half-fail (exit 3) and half-hang (never).
 broken() {
     BREAK_MODE=$(switch "break_$1" '')
@@ -32,6 +32,7 @@ broken() {
         '' | half | half-fail | half-hang) ;;
         fail) fail "$1 is broken for a test" 3 ;;
         hang) exec sleep 2147483647 ;;
+        slow) sleep 5 ;;
         stderr)
             printf 'ERROR: %s: Permission denied\n' "$1" >&2
             exit 0
