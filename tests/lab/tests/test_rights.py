@@ -2,6 +2,7 @@
 """An operator who is not root, with polkit's example rule, over an ssh user who is not root either; and everybody else."""
 
 import json
+import time
 import unittest
 
 from support import COMMITTED, CONF, REJECTED, LabCase, address, members, states
@@ -20,7 +21,7 @@ mv /root/.ssh/authorized_keys /root/.ssh/authorized_keys.away
 
 
 class Rights(LabCase):
-    lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
+    lab_options = {"hosts": 4, "members": 1, "switches": {"ca": "same"}}
 
     @classmethod
     def new_lab(cls):
@@ -120,6 +121,16 @@ class Rights(LabCase):
         done = self.as_user("alice", "systemctl", "--no-ask-password", "start", f"dhetcd-add@{address(3)}")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assert_voters(3)
+
+        soon = time.strftime("%H:%M:%S", time.gmtime(time.time() + 12))  # the hosts' clocks are UTC
+        done = self.as_user("alice", "dhetcd", "schedule", address(4), "--on", f"*-*-* {soon}")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.wait("the scheduled job has ended", lambda: address(4) in self.newest_job()["nodes"]
+                  and self.newest_job()["state"] not in ("queued", "running"))
+        self.assertEqual((self.newest_job()["state"], str(self.newest_job()["uid"])), ("committed", self.uid("alice")))
+        self.assert_voters(4)
+        self.wait("the schedule has ended", lambda: self.as_user(
+            "alice", "dhetcd", "schedule", "--json=short").stdout.strip() == "[]", 10)
         self.assert_nothing_left()
 
     def test_3_operator_schedules(self):
