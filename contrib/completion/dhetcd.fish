@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # fish completion for dhetcd(1).
 
-set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust
+set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust cnf
 
 function __dhetcd_jobs --description 'jobs, of the states that are named'
     for line in (dhetcd --no-legend --no-ask-password list 2>/dev/null)
@@ -36,8 +36,10 @@ complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a settle -d 'Bri
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a config -d 'Show the configuration'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a rescue -d 'The quorum is lost: go on alone'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a trust -d 'Pin a host\'s ssh key'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a cnf -d 'Show, extend, check cluster.cnf'
 
 complete -c dhetcd -n '__fish_seen_subcommand_from add plan check schedule trust' -a '(__dhetcd_hosts)'
+complete -c dhetcd -n '__fish_seen_subcommand_from cnf; and not __fish_seen_subcommand_from show add check' -a 'show add check'
 complete -c dhetcd -n '__fish_seen_subcommand_from unschedule' -a '(__dhetcd_scheduled)'
 complete -c dhetcd -n '__fish_seen_subcommand_from show report watch' -a '(__dhetcd_jobs)'
 complete -c dhetcd -n '__fish_seen_subcommand_from cancel' -a '(__dhetcd_jobs running queued)'
@@ -62,6 +64,11 @@ complete -c dhetcd -l fingerprint -x -d 'Accept this key alone'
 complete -c dhetcd -l yes -d 'Accept what the host offers, unseen'
 complete -c dhetcd -l list -d 'Show the keys that are known'
 complete -c dhetcd -l remove -d 'Forget the keys of a host'
+complete -c dhetcd -l file -r -F -d 'This cluster.cnf'
+complete -c dhetcd -l installer-dir -x -a '(__fish_complete_directories)' -d 'The folder of the installer'
+complete -c dhetcd -l role -x -a 'QUERY MERGE INFRA' -d 'A role of new nodes besides ETCD'
+complete -c dhetcd -l host-key -x -d 'DH_NODE_n_KEY names a host'
+complete -c dhetcd -l dry-run -d 'Only show what would be changed'
 complete -c dhetcd -l json -x -a 'pretty short off' -d 'Output as JSON'
 complete -c dhetcd -l no-legend -d 'No headings and hints'
 complete -c dhetcd -l no-ask-password -d 'Do not ask for passwords'

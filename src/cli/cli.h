@@ -43,6 +43,10 @@ typedef struct Args {
         bool scheduled;          /* run by dhetcd-scheduled@.service */
         const char *fingerprint; /* trust */
         bool yes, list, remove;
+        const char *installer_dir;   /* cnf, install, grow */
+        const char *file, *host_key; /* cnf */
+        char **roles;                /* of new nodes in cluster.cnf */
+        bool dry_run;
 } Args;
 
 extern Args args;
@@ -63,6 +67,7 @@ int verb_rescue(int argc, char **argv);
 int verb_schedule(int argc, char **argv);
 int verb_unschedule(int argc, char **argv);
 int verb_trust(int argc, char **argv);
+int verb_cnf(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);

@@ -43,6 +43,7 @@ static const Verb verbs[] = {
         { "config", 0, 0, verb_config, "config", "Show the configuration and where each value is from" },
         { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
         { "trust", 0, 1, verb_trust, "trust HOST", "Show a host's ssh key, and pin it" },
+        { "cnf", 1, -1, verb_cnf, "cnf show|add|check", "Show, extend, check the installer's cluster.cnf" },
 };
 
 static void help(void) {
@@ -71,6 +72,11 @@ static void help(void) {
                "     --fingerprint=FP    With trust: accept this key (SHA256:...) alone, without asking\n"
                "     --yes               With trust: accept what the host offers, unseen\n"
                "     --list --remove     With trust: show the keys that are known; forget a host's\n"
+               "     --file=FILE         With cnf: this file, not /etc/sysconfig/deephaven/cluster.cnf\n"
+               "     --installer-dir=DIR With cnf: cluster.cnf in this folder\n"
+               "     --role=ROLE[=false] With cnf add: a role of the new nodes besides ETCD, like QUERY\n"
+               "     --host-key=KEY      With cnf add: DH_NODE_n_KEY names a node's host\n"
+               "     --dry-run           With cnf add: only show what would be changed\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "     --no-legend         No headings and hints\n"
                "     --no-ask-password   Do not ask for passwords\n"
@@ -102,6 +108,11 @@ enum {
         OPT_YES,
         OPT_LIST,
         OPT_REMOVE,
+        OPT_FILE,
+        OPT_INSTALLER_DIR,
+        OPT_ROLE,
+        OPT_HOST_KEY,
+        OPT_DRY_RUN,
         OPT_JSON,
         OPT_NO_LEGEND,
         OPT_NO_ASK_PASSWORD,
@@ -129,6 +140,11 @@ static const struct option long_options[] = {
         { "yes", no_argument, NULL, OPT_YES },
         { "list", no_argument, NULL, OPT_LIST },
         { "remove", no_argument, NULL, OPT_REMOVE },
+        { "file", required_argument, NULL, OPT_FILE },
+        { "installer-dir", required_argument, NULL, OPT_INSTALLER_DIR },
+        { "role", required_argument, NULL, OPT_ROLE },
+        { "host-key", required_argument, NULL, OPT_HOST_KEY },
+        { "dry-run", no_argument, NULL, OPT_DRY_RUN },
         { "json", required_argument, NULL, OPT_JSON },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
         { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
@@ -230,6 +246,20 @@ static int parse_option(int c) {
                 return 1;
         case OPT_REMOVE:
                 args.remove = true;
+                return 1;
+        case OPT_FILE:
+                args.file = optarg;
+                return 1;
+        case OPT_INSTALLER_DIR:
+                args.installer_dir = optarg;
+                return 1;
+        case OPT_ROLE:
+                return strv_append(&args.roles, optarg) < 0 ? -ENOMEM : 1;
+        case OPT_HOST_KEY:
+                args.host_key = optarg;
+                return 1;
+        case OPT_DRY_RUN:
+                args.dry_run = true;
                 return 1;
         case OPT_JSON:
                 return parse_json_mode(optarg);
