@@ -525,16 +525,23 @@ int addition_open_etcd(Addition *a, char **reterr) {
 
 /* ---- waiting ---- */
 
+/* What cannot be canceled any more must not hold up the shutdown of this host either. */
+static bool gives_way(const Addition *a) {
+        return a->cancel_fd < 0 && host_goes_down();
+}
+
 int addition_sleep(Addition *a, uint64_t usec) {
         struct pollfd p = { .fd = a->cancel_fd, .events = POLLIN };
-        int r = poll(&p, a->cancel_fd >= 0 ? 1 : 0, (int) (usec / USEC_PER_MSEC));
+        int r;
 
+        if (gives_way(a))
+                return -ESHUTDOWN;
+        r = poll(&p, a->cancel_fd >= 0 ? 1 : 0, (int) (usec / USEC_PER_MSEC));
         if (r < 0 && errno != EINTR)
                 return -errno;
         if (r > 0)
                 return -ECANCELED;
-        /* What cannot be canceled any more must not hold up the shutdown of this host either. */
-        return a->cancel_fd < 0 && host_goes_down() ? -ESHUTDOWN : 0;
+        return gives_way(a) ? -ESHUTDOWN : 0;
 }
 
 void addition_no_cancel(void *world) {

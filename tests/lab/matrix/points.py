@@ -65,4 +65,6 @@ def ends(point, fault):
         asked = at == "after-intent"  # the fault comes before the question, and may leave the worker alive
         return {"committed", "rolled-back"} if asked else {"committed"}
     back = {"preflight": {"rejected"}, "lock": {"rejected", "rolled-back"}}.get(step, {"rolled-back"})
+    if (step, at) == ("backup", "before-intent"):  # locked, and nothing else
+        back = {"rejected", "rolled-back"}
     return back if fault in faults.FATAL else back | {"committed"}
