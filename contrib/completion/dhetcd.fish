@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # fish completion for dhetcd(1).
 
-set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust cnf
+set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust cnf install grow
 
 function __dhetcd_jobs --description 'jobs, of the states that are named'
     for line in (dhetcd --no-legend --no-ask-password list 2>/dev/null)
@@ -38,7 +38,10 @@ complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a rescue -d 'The
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a trust -d 'Pin a host\'s ssh key'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a cnf -d 'Show, extend, check cluster.cnf'
 
-complete -c dhetcd -n '__fish_seen_subcommand_from add plan check schedule trust' -a '(__dhetcd_hosts)'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a install -d 'Run the installer'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a grow -d 'Do the whole page'
+
+complete -c dhetcd -n '__fish_seen_subcommand_from add plan check schedule trust grow' -a '(__dhetcd_hosts)'
 complete -c dhetcd -n '__fish_seen_subcommand_from cnf; and not __fish_seen_subcommand_from show add check' -a 'show add check'
 complete -c dhetcd -n '__fish_seen_subcommand_from unschedule' -a '(__dhetcd_scheduled)'
 complete -c dhetcd -n '__fish_seen_subcommand_from show report watch' -a '(__dhetcd_jobs)'
@@ -69,6 +72,7 @@ complete -c dhetcd -l installer-dir -x -a '(__fish_complete_directories)' -d 'Th
 complete -c dhetcd -l role -x -a 'QUERY MERGE INFRA' -d 'A role of new nodes besides ETCD'
 complete -c dhetcd -l host-key -x -d 'DH_NODE_n_KEY names a host'
 complete -c dhetcd -l dry-run -d 'Only show what would be changed'
+complete -c dhetcd -l expect -x -a etcd-setup-check -d 'The expected failure is a success'
 complete -c dhetcd -l json -x -a 'pretty short off' -d 'Output as JSON'
 complete -c dhetcd -l no-legend -d 'No headings and hints'
 complete -c dhetcd -l no-ask-password -d 'Do not ask for passwords'

@@ -48,6 +48,7 @@ static const Key keys[] = {
         { "settle", "RetryBudgetSec", KEY_SECONDS, offsetof(Config, retry_budget_usec), 1, 86400 },
         { "job", "KeepJobs", KEY_UNSIGNED, offsetof(Config, keep_jobs), 1, 10000 },
         { "job", "KeepDays", KEY_UNSIGNED, offsetof(Config, keep_days), 1, 36500 },
+        { "install", "TimeoutSec", KEY_SECONDS, offsetof(Config, install_timeout_usec), 1, SECONDS_MAX },
         { "metrics", "TextfileDirectory", KEY_PATH, offsetof(Config, textfile_directory) },
 };
 
@@ -283,6 +284,7 @@ static int set_defaults(Config *c) {
         c->wait_timeout_usec = 86400 * USEC_PER_SEC;
         c->settle_budget_usec = 300 * USEC_PER_SEC;
         c->retry_budget_usec = 30 * USEC_PER_SEC;
+        c->install_timeout_usec = 10800 * USEC_PER_SEC;
         c->keep_jobs = 20;
         c->keep_days = 90;
         return 0;

@@ -34,8 +34,9 @@ typedef struct Config {
         uint64_t wait_timeout_usec; /* how long a job may wait for its turn */
         bool move_data_aside;
         bool require_odd;
-        uint64_t settle_budget_usec; /* how long undo, or what follows the commit, is tried before a job is stuck */
-        uint64_t retry_budget_usec;  /* the same, each time dhetcd-recover.timer tries again */
+        uint64_t settle_budget_usec;   /* how long undo, or what follows the commit, is tried before a job is stuck */
+        uint64_t retry_budget_usec;    /* the same, each time dhetcd-recover.timer tries again */
+        uint64_t install_timeout_usec; /* of the vendor's installer */
         unsigned keep_jobs;
         unsigned keep_days;
 

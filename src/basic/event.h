@@ -55,7 +55,11 @@
         X(HOST_KEY_CHANGED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a32")                                                        \
         X(JOB_SCHEDULED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a33")                                                           \
         X(JOB_UNSCHEDULED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a34")                                                         \
-        X(JOB_MISSED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a35")
+        X(JOB_MISSED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a35")                                                              \
+        X(INSTALL_STARTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a36")                                                         \
+        X(INSTALL_SUCCEEDED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a37")                                                       \
+        X(INSTALL_EXPECTED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a38")                                                        \
+        X(INSTALL_FAILED, "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a39")
 
 typedef enum EventKind {
 #define X(name, id) EVENT_##name,

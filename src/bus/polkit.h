@@ -17,6 +17,7 @@
 #define POLKIT_ADD_NODE "org.dhetcd1.add-node"
 #define POLKIT_ROLLBACK "org.dhetcd1.rollback"
 #define POLKIT_RESCUE "org.dhetcd1.rescue"
+#define POLKIT_INSTALL "org.dhetcd1.install"
 #define POLKIT_SCHEDULE "org.dhetcd1.schedule"
 #define POLKIT_HOST_MANAGE "org.dhetcd1.host-manage"
 

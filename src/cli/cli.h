@@ -47,6 +47,7 @@ typedef struct Args {
         const char *file, *host_key; /* cnf */
         char **roles;                /* of new nodes in cluster.cnf */
         bool dry_run;
+        bool expect_setup_check; /* install */
 } Args;
 
 extern Args args;
@@ -68,6 +69,8 @@ int verb_schedule(int argc, char **argv);
 int verb_unschedule(int argc, char **argv);
 int verb_trust(int argc, char **argv);
 int verb_cnf(int argc, char **argv);
+int verb_install(int argc, char **argv);
+int verb_grow(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);

@@ -44,6 +44,8 @@ static const Verb verbs[] = {
         { "rescue", 0, 1, verb_rescue, "rescue [JOB]", "The quorum is lost: go on with this member alone" },
         { "trust", 0, 1, verb_trust, "trust HOST", "Show a host's ssh key, and pin it" },
         { "cnf", 1, -1, verb_cnf, "cnf show|add|check", "Show, extend, check the installer's cluster.cnf" },
+        { "install", 0, 0, verb_install, "install", "Run the installer in --installer-dir=" },
+        { "grow", 1, -1, verb_grow, "grow NODE...", "cluster.cnf, installer, addition, installer: the whole page" },
 };
 
 static void help(void) {
@@ -73,9 +75,11 @@ static void help(void) {
                "     --yes               With trust: accept what the host offers, unseen\n"
                "     --list --remove     With trust: show the keys that are known; forget a host's\n"
                "     --file=FILE         With cnf: this file, not /etc/sysconfig/deephaven/cluster.cnf\n"
-               "     --installer-dir=DIR With cnf: cluster.cnf in this folder\n"
+               "     --installer-dir=DIR With cnf, install, grow: the folder of the installer\n"
                "     --role=ROLE[=false] With cnf add: a role of the new nodes besides ETCD, like QUERY\n"
                "     --host-key=KEY      With cnf add: DH_NODE_n_KEY names a node's host\n"
+               "     --expect=etcd-setup-check\n"
+               "                         With install: the vendor's expected failure is a success\n"
                "     --dry-run           With cnf add: only show what would be changed\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "     --no-legend         No headings and hints\n"
@@ -113,6 +117,7 @@ enum {
         OPT_ROLE,
         OPT_HOST_KEY,
         OPT_DRY_RUN,
+        OPT_EXPECT,
         OPT_JSON,
         OPT_NO_LEGEND,
         OPT_NO_ASK_PASSWORD,
@@ -145,6 +150,7 @@ static const struct option long_options[] = {
         { "role", required_argument, NULL, OPT_ROLE },
         { "host-key", required_argument, NULL, OPT_HOST_KEY },
         { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+        { "expect", required_argument, NULL, OPT_EXPECT },
         { "json", required_argument, NULL, OPT_JSON },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
         { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
@@ -183,6 +189,15 @@ static int parse_policy(const char *s) {
                 return -EINVAL;
         }
         args.policy = s;
+        return 1;
+}
+
+static int parse_expect(const char *s) {
+        if (!streq(s, "etcd-setup-check")) {
+                fprintf(stderr, "dhetcd: --expect= takes \"etcd-setup-check\", not \"%s\"\n", s);
+                return -EINVAL;
+        }
+        args.expect_setup_check = true;
         return 1;
 }
 
@@ -258,6 +273,8 @@ static int parse_option(int c) {
         case OPT_HOST_KEY:
                 args.host_key = optarg;
                 return 1;
+        case OPT_EXPECT:
+                return parse_expect(optarg);
         case OPT_DRY_RUN:
                 args.dry_run = true;
                 return 1;

@@ -29,9 +29,14 @@ void manager_emit_running_job(Manager *m) {
 
 int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error) {
         const Job *holder = manager_running_job(m);
+        char installation[JOB_ID_DIGITS + 1];
         _cleanup_free_ char *nodes = NULL;
 
         holder = holder ?: job_queue_next(&m->queue);
+        if (!holder && manager_install_runs(m, installation) > 0)
+                return sd_bus_error_setf(error, DHETCD_ERROR_BUSY,
+                                         "The installer runs (%s); wait for its end (journalctl -f DHETCD_JOB=%s)%s",
+                                         installation, installation, advice);
         if (!holder)
                 return 0;
         nodes = strv_join(holder->nodes, ", ");
@@ -82,6 +87,9 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         r = polkit_caller_uid(message, &uid);
         if (r < 0)
                 return r;
+        if (uid != 0 && json_object_get(a.options, "grow"))
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
+                                         "Option 'grow' is only for the worker of \"grow\"");
         r = add_request_window(a.options, &text);
         if (r < 0)
                 return manager_set_error(error, r, text);
@@ -117,10 +125,18 @@ static int read_job(Manager *m, sd_bus_message *message, Job **ret, sd_bus_error
 static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_free_ char *nodes = NULL;
         Manager *m = userdata;
+        const char *id;
         uid_t uid;
         Job *j;
         int r;
 
+        r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = sd_bus_message_read_basic(message, 's', &id);
+        if (r >= 0)
+                r = manager_cancel_install(m, message, id, method_cancel_job, error);
+        if (r != 0)
+                return r;
         r = read_job(m, message, &j, error);
         if (r >= 0)
                 r = polkit_caller_uid(message, &uid);
@@ -341,6 +357,11 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         METHOD("AddNodes", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(job), method_add_nodes),
         METHOD("Rescue", "a{sv}t", ARG(options) ARG(flags), "s", ARG(job), manager_method_rescue),
+        METHOD("Install", "sa{sv}t", ARG(dir) ARG(options) ARG(flags), "s", ARG(install), manager_method_install),
+        METHOD("Grow", "sasa{sv}t", ARG(dir) ARG(nodes) ARG(options) ARG(flags), "s", ARG(install),
+               manager_method_grow),
+        METHOD("GetInstall", "s", ARG(install), "s", ARG(json), manager_method_get_install),
+        METHOD("ListInstalls", "", , "s", ARG(json), manager_method_list_installs),
         METHOD("Look", "", , "s", ARG(json), manager_method_look),
         METHOD("Plan", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(json), manager_method_plan),
         METHOD("Schedule", "asa{sv}tss", ARG(nodes) ARG(options) ARG(flags) ARG(on) ARG(until), "", ,

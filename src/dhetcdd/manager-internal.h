@@ -9,6 +9,7 @@
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
  *   manager-takeover.c TakeOver
+ *   manager-install.c  Install, GetInstall, ListInstalls: the vendor's installer
  *   manager-schedule.c Schedule, Unschedule, and what the timers ask for
  *   manager-inhibit.c  logind, asked not to shut down
  *   manager-txn.c      one transaction's unit, from its start until it is gone
@@ -28,6 +29,7 @@
 typedef struct TxnRun TxnRun;
 typedef struct Look Look;
 typedef struct ScheduleRun ScheduleRun;
+typedef struct InstallStart InstallStart;
 
 struct Manager {
         sd_event *event;
@@ -37,6 +39,7 @@ struct Manager {
         TxnRun *run; /* the transaction being worked on; at most one */
         Look *looks; /* the answers somebody waits for */
         Polkit *polkit;
+        InstallStart *install; /* being started; at most one */
         ScheduleRun *schedule; /* the schedule being armed or taken away; at most one */
         char **swept_names;    /* schedules this daemon has tried to take away */
         int inhibit_fd;
@@ -44,6 +47,7 @@ struct Manager {
         sd_bus_slot *vtable_slot, *subscribe_slot, *inhibit_slot;
         sd_event_source *dispatch_source; /* deferred: manager_dispatch() never runs inside a method call */
         sd_event_source *wait_source;     /* when the next waiting job has waited too long */
+        sd_event_source *install_source;  /* when to look whether the installer still runs */
 };
 
 /* manager.c */
@@ -113,6 +117,18 @@ void looks_free(Look *first);
 /* manager-bus.c: what AddNodes and Plan take. */
 int manager_read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error);
 
+/* manager-install.c */
+int manager_method_install(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_grow(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_get_install(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_list_installs(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/* 1 while the installer runs, with its ID; no job is begun then. */
+int manager_install_runs(const Manager *m, char ret_id[static JOB_ID_DIGITS + 1]);
+/* CancelJob for the ID of an installation: 1 answered or to be called again, 0 it is none, negative as a handler. */
+int manager_cancel_install(Manager *m, sd_bus_message *message, const char *id, sd_bus_message_handler_t handler,
+                           sd_bus_error *error);
+InstallStart *install_start_free(InstallStart *s);
+
 /* manager-takeover.c */
 int manager_method_take_over(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
@@ -132,5 +148,8 @@ int txn_unit_message(sd_bus *bus, const Job *j, size_t n, const char *verb, cons
 #define LOOK_USEC (150 * USEC_PER_SEC) /* how long it may take; the callers wait a little longer */
 int look_unit_message(sd_bus *bus, const char *id, const char *request, int fd, char *const *without,
                       sd_bus_message **ret);
+/* dhetcd-install-ID.service. */
+#define INSTALL_STOP_USEC (90 * USEC_PER_SEC)
+int install_unit_message(sd_bus *bus, const char *id, uint64_t timeout, char *const *without, sd_bus_message **ret);
 /* What systemd's refusal says must be left out: 1 and one more name in *without, 0 when it is another error. */
 int txn_unit_learn(const char *why, char ***without);

@@ -76,6 +76,7 @@ static const RequestOption known_options[] = {
         { "wait-timeout", 't' },
         { "until", 's' },
         { "window", 't' },
+        { "grow", 's' }, /* of root's alone: the installation that waits for this job */
 };
 
 static const RequestOption *find_option(const RequestOption *known, size_t n, const char *name) {

@@ -41,8 +41,9 @@ static void add(Properties *p, const char *name, const char *type, ...) {
         RET_GATHER(p->error, sd_bus_message_close_container(p->message));
 }
 
+/* `txn` may be NULL. */
 static void add_log_fields(Properties *p, const char *job, const char *txn) {
-        _cleanup_free_ char *a = format("DHETCD_JOB=%s", job), *b = format("DHETCD_TXN=%s", txn);
+        _cleanup_free_ char *a = format("DHETCD_JOB=%s", job), *b = format("DHETCD_TXN=%s", txn ?: "");
 
         if (!a || !b) {
                 RET_GATHER(p->error, -ENOMEM);
@@ -53,7 +54,8 @@ static void add_log_fields(Properties *p, const char *job, const char *txn) {
         RET_GATHER(p->error, sd_bus_message_open_container(p->message, 'v', "aay"));
         RET_GATHER(p->error, sd_bus_message_open_container(p->message, 'a', "ay"));
         RET_GATHER(p->error, sd_bus_message_append_array(p->message, 'y', a, strlen(a)));
-        RET_GATHER(p->error, sd_bus_message_append_array(p->message, 'y', b, strlen(b)));
+        if (txn)
+                RET_GATHER(p->error, sd_bus_message_append_array(p->message, 'y', b, strlen(b)));
         RET_GATHER(p->error, sd_bus_message_close_container(p->message));
         RET_GATHER(p->error, sd_bus_message_close_container(p->message));
         RET_GATHER(p->error, sd_bus_message_close_container(p->message));
@@ -181,6 +183,43 @@ int look_unit_message(sd_bus *bus, const char *id, const char *request, int fd, 
         add(&p, "RuntimeMaxUSec", "t", LOOK_USEC);
         add(&p, "CollectMode", "s", "inactive-or-failed");
         add_sandbox(&p, runtime, /* writes= */ false);
+        RET_GATHER(p.error, unit_job_transient_close(message));
+        if (p.error < 0)
+                return p.error;
+
+        *ret = TAKE_PTR(message);
+        return 0;
+}
+
+int install_unit_message(sd_bus *bus, const char *id, uint64_t timeout, char *const *without, sd_bus_message **ret) {
+        _cleanup_free_ char *name = format("dhetcd-install-%s.service", id), *runtime = format("dhetcd-install-%s", id);
+        static const char worker[] = DHETCD_LIBEXEC_DIR "/dhetcd-worker";
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+        Properties p = { .without = without };
+        int r;
+
+        if (!name || !runtime)
+                return -ENOMEM;
+        r = unit_job_transient_open(bus, name, &message);
+        if (r < 0)
+                return r;
+
+        p.message = message;
+        add(&p, "Description", "s", "Running the Deephaven installer");
+        add(&p, "Documentation", "as", 1, "man:dhetcd(1)");
+        add(&p, "Type", "s", "notify"); /* it holds the lock when the start is over */
+        add(&p, "NotifyAccess", "s", "main");
+        add(&p, "ExecStart", "a(sasb)", 1, worker, 3, worker, "install", id, 0);
+        /* What a worker that died has started is ended, whatever it died of. */
+        add(&p, "ExecStopPost", "a(sasb)", 1, worker, 3, worker, "install-end", id, 0);
+        add(&p, "Slice", "s", "dhetcd.slice");
+        add(&p, "KillMode", "s", "mixed");
+        add(&p, "RuntimeMaxUSec", "t", timeout);
+        add(&p, "TimeoutStopUSec", "t", INSTALL_STOP_USEC);
+        add(&p, "CollectMode", "s", "inactive-or-failed");
+        add(&p, "LogRateLimitIntervalUSec", "t", (uint64_t) 0);
+        add_log_fields(&p, id, NULL);
+        add_sandbox(&p, runtime, /* writes= */ true);
         RET_GATHER(p.error, unit_job_transient_close(message));
         if (p.error < 0)
                 return p.error;

@@ -409,11 +409,44 @@ static void end_expired(Manager *m) {
                 (void) sd_event_add_time(m->event, &m->wait_source, CLOCK_REALTIME, next, 0, on_wait_over, m);
 }
 
+/* "grow" waits for its job, and runs no installer meanwhile. */
+static bool has_job_of(const Manager *m, const char *install) {
+        for (size_t i = 0; i < m->queue.n; i++)
+                if (m->queue.jobs[i]->state == JOB_QUEUED &&
+                    streq(json_get_string(m->queue.jobs[i]->options, "grow"), install))
+                        return true;
+        return false;
+}
+
+/* The installer changes what a job would read: no job is begun as long as it runs, and what waits looks again. */
+static bool held_by_installer(Manager *m) {
+        const Job *next = job_queue_next(&m->queue);
+        char id[JOB_ID_DIGITS + 1];
+
+        if (!next || next->state != JOB_QUEUED || manager_install_runs(m, id) <= 0 || has_job_of(m, id))
+                return false;
+        m->install_source = sd_event_source_unref(m->install_source);
+        if (sd_event_add_time(m->event, &m->install_source, CLOCK_BOOTTIME, now_boot() + USEC_PER_SEC, 0, on_wait_over,
+                              m) < 0)
+                return false;
+        for (size_t i = 0; i < m->queue.n; i++) {
+                _cleanup_free_ char *text = format("waiting for the installer (%s)", id);
+                Job *j = m->queue.jobs[i];
+
+                if (j->state == JOB_QUEUED && text && !streq(j->text, text)) {
+                        log_event(EVENT_JOB_WAITING, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: %s", j->id,
+                                  text);
+                        (void) manager_set_job(m, j, JOB_QUEUED, text);
+                }
+        }
+        return true;
+}
+
 static void dispatch(Manager *m) {
         Job *j;
 
         end_expired(m);
-        while (!m->run && (j = job_queue_next(&m->queue)))
+        while (!m->run && !held_by_installer(m) && (j = job_queue_next(&m->queue)))
                 advance(m, j);
         if (m->run)
                 manager_inhibit(m);
@@ -516,12 +549,14 @@ Manager *manager_free(Manager *m) {
         m->run = txn_run_free(m->run);
         looks_free(m->looks);
         m->schedule = schedule_run_free(m->schedule);
+        m->install = install_start_free(m->install);
         manager_uninhibit(m);
         strv_free(m->swept_names);
         sd_bus_slot_unref(m->vtable_slot);
         sd_bus_slot_unref(m->subscribe_slot);
         sd_event_source_unref(m->dispatch_source);
         sd_event_source_unref(m->wait_source);
+        sd_event_source_unref(m->install_source);
         polkit_free(m->polkit);
         job_queue_done(&m->queue);
         sd_event_unref(m->event);
@@ -532,5 +567,6 @@ Manager *manager_free(Manager *m) {
 }
 
 bool manager_is_idle(const Manager *m) {
-        return !m->run && !m->looks && !m->schedule && job_queue_open(&m->queue) == 0 && polkit_is_idle(m->polkit);
+        return !m->run && !m->looks && !m->schedule && !m->install && job_queue_open(&m->queue) == 0 &&
+               polkit_is_idle(m->polkit);
 }

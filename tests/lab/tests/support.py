@@ -30,6 +30,26 @@ def states(lab):
     return found
 
 
+PREPARE = """
+set -e
+useradd --create-home dhetcd
+useradd --create-home --groups irisadmin,systemd-journal alice
+useradd --create-home stranger
+install -d -m 0700 -o dhetcd /home/dhetcd/.ssh
+install -m 0600 -o dhetcd /etc/dhetcd/ssh/id_ed25519.pub /home/dhetcd/.ssh/authorized_keys
+install -D -m 0644 /usr/share/dhetcd/polkit/60-dhetcd.rules /etc/polkit-1/rules.d/60-dhetcd.rules
+mv /root/.ssh/authorized_keys /root/.ssh/authorized_keys.away
+systemctl restart polkit
+"""
+
+
+def prepare_operators(lab):
+    """alice may add nodes, a stranger may not; hosts are reached as a user who is not root."""
+    for host in lab.hosts:
+        lab.exec(host.name, ["sh", "-c", PREPARE])
+    lab.write("dh1", CONF, "[ssh]\nUser=dhetcd\n")
+
+
 def members(lab):
     """The member list as a set of comparable entries."""
     return {(m["ID"], m.get("name", ""), tuple(m["peerURLs"]), m.get("isLearner", False))
@@ -105,6 +125,9 @@ class LabCase(unittest.TestCase):
     # -- doing ------------------------------------------------------------------------------
     def dhetcd(self, *argv, host="dh1", timeout=180):
         return self.lab.exec(host, ["dhetcd", *argv], check=False, timeout=timeout)
+
+    def as_user(self, user, *argv, host="dh1", timeout=180):
+        return self.lab.exec(host, ["runuser", "-u", user, "--", *argv], check=False, timeout=timeout)
 
     def add(self, *nodes, expect=COMMITTED, options=(), host="dh1", timeout=180):
         """dhetcd add; its output must end with the expected exit status."""

@@ -4,7 +4,7 @@
 import json
 import unittest
 
-from support import REJECTED, USAGE, LabCase, address
+from support import CONF, REJECTED, USAGE, LabCase, address, members, prepare_operators, states
 
 DIR, INSTALLED = "/opt/deephaven/installer", "/etc/sysconfig/deephaven/cluster.cnf"
 CNF = f"{DIR}/cluster.cnf"
@@ -78,6 +78,118 @@ class Install(LabCase):
         self.assertIn("+DH_NODE_2", self.cnf("add", at, "--dry-run", address(2)))
         self.cnf("add", at, address(2), expect=REJECTED, user="irisadmin")
         self.assertEqual(self.lab.host("dh1").path(CNF).read_bytes().decode(), cnf(1))
+
+
+    # -- the installer ----------------------------------------------------------------------
+    def install(self, *argv, expect=0, user="root"):
+        done = self.as_user(user, "dhetcd", "--no-ask-password", "install", f"--installer-dir={DIR}", *argv)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def record(self):
+        found = [json.loads(p.read_text()) for p in self.lab.host("dh1").path("/var/lib/dhetcd/installs").glob("*/install.json")]
+        return max(found, key=lambda r: r["asked_usec"])
+
+    def test_2_install(self):
+        """Success; the failure that the page expects; any other; one that does not end."""
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.write("dh1", CNF, cnf(1, generated=False))
+        self.assertIn("ran to its end", self.install())
+        self.assertEqual(self.record()["state"], "succeeded")
+        log = self.lab.host("dh1").path(f"/var/lib/dhetcd/installs/{self.record()['install']}/output.log").read_text()
+        self.assertIn("Wrote cluster.cnf and master_install.sh\n", log)
+        self.assertIn("Installation complete\n", log)
+        self.assertIn("DH_NODE_COUNT=1", self.lab.read("dh1", CNF))
+
+        self.cnf("add", f"--installer-dir={DIR}", address(2), address(3))
+        said = self.install("--expect=etcd-setup-check")
+        self.assertIn("dhetcd add NODE", said)
+        self.assertEqual(self.record()["state"], "expected-failure")
+        said = self.install(expect=REJECTED)  # the same, but not asked for
+        self.assertIn("FAILED: etcd_configure.sh.setup_check", said)
+        self.assertIn("no members yet", said)
+
+        self.lab.break_script("dh1", "master_install", "fail")
+        said = self.install("--expect=etcd-setup-check", expect=REJECTED)
+        self.assertIn("The lines that matter:\n  ERROR: master_install.sh: master_install is broken for a test", said)
+        self.assertEqual(self.record()["state"], "failed")
+        self.lab.break_script("dh1", "master_install", "hang")
+        self.lab.write("dh1", CONF, "[install]\nTimeoutSec=2\n")
+        self.assertIn("had not ended after 2 s", self.install("--expect=etcd-setup-check", expect=REJECTED))
+        self.assertEqual(self.record()["state"], "timed-out")
+        self.lab.mend("dh1", "master_install")
+        self.lab.exec("dh1", ["rm", CONF])
+        self.lab.exec("dh1", ["cp", "-a", INSTALLED, CNF])
+        left = self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", "dhetcd-install*"])
+        self.assertEqual(left.stdout, "")
+        self.assert_unchanged(before, list_before)
+
+    def test_2_install_refused(self):
+        """Nothing is run from a folder that others can change, nor for who may not."""
+        for command, says in ((["chmod", "go+w", DIR], "chmod go-w"), (["chown", "irisadmin", CNF], "chown 0"),
+                              (["mv", CNF, CNF + ".away"], "not there")):
+            with self.subTest(command=command):
+                self.lab.exec("dh1", command)
+                try:
+                    self.assertIn(says, self.install(expect=REJECTED))
+                finally:
+                    self.lab.exec("dh1", ["sh", "-c", f"[ -e {CNF} ] || mv {CNF}.away {CNF}; chown root {CNF}; chmod go-w {DIR}"])
+        self.assertIn("uthenti", self.install(expect=REJECTED, user="nobody"))
+        for argv in (["install"], ["install", "--installer-dir=/no"], ["install", "--installer-dir=/tmp", "--expect=x"],
+                     ["grow", f"--installer-dir={DIR}"], ["grow", address(2)]):
+            with self.subTest(argv=argv):
+                self.assertNotEqual(self.dhetcd(*argv).returncode, 0)
+
+
+class GrowWhole(LabCase):
+    """The vendor's page from its first to its last step: an operator who is not root, over ssh users who are not."""
+
+    slow = 2
+    lab_options = {"hosts": 5, "members": 1, "switches": {"ca": "same"}}
+
+    @classmethod
+    def new_lab(cls):
+        super().new_lab()
+        prepare_operators(cls.lab)
+
+    def grow(self, *nodes, expect=0, user="alice"):
+        done = self.as_user(user, "dhetcd", "--no-ask-password", "grow", f"--installer-dir={DIR}", *nodes)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_grow(self):
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.write("dh1", CNF, cnf(1))
+        self.grow(address(2), expect=REJECTED, user="stranger")
+        self.assertEqual(self.lab.host("dh1").path(CNF).read_bytes().decode(), cnf(1))
+
+        # The second node fails: both are undone; the same command goes on from there.
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "fail")
+        said = self.grow(address(2), address(3), expect=REJECTED)
+        self.assertIn("+DH_NODE_3_ADDRESS", said)
+        self.assertIn("rolled-back", said)
+        self.assertIn(f"dhetcd grow --installer-dir='{DIR}' {address(2)} {address(3)}", said)
+        self.assert_unchanged(before, list_before)
+        self.lab.mend("dh3", "enable_dh_etcd_systemd")
+        said = self.grow(address(2), address(3))
+        self.assertIn("it names the nodes already", said)
+        self.assertIn("it has come that far already", said)
+        self.assertIn("ran to its end", said)
+        self.assert_voters(3)
+        self.assertEqual(self.lab.read("dh1", CNF), self.lab.read("dh1", INSTALLED))
+        self.assertIn("all of it was done already", self.grow(address(2), address(3)))
+
+        # Its worker dies while the job runs; the job goes on.
+        self.lab.break_script("dh5", "enable_dh_etcd_systemd", "slow")
+        done = self.as_user("alice", "dhetcd", "grow", "--no-block", f"--installer-dir={DIR}", address(4), address(5))
+        self.wait("the job has begun", lambda: self.newest_job()["nodes"] == [address(4), address(5)])
+        self.lab.exec("dh1", ["systemctl", "kill", "--signal=KILL", f"dhetcd-install-{done.stdout.strip()}"])
+        self.wait("the job has ended", lambda: self.newest_job()["state"] == "committed")
+        said = self.grow(address(4), address(5))
+        self.assertIn("the nodes are members already", said)
+        self.assert_voters(5)
+        self.assertIn("DH_NODE_COUNT=5", self.lab.read("dh1", INSTALLED))
+        self.assert_nothing_left()
 
 
 if __name__ == "__main__":

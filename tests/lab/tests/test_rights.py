@@ -5,19 +5,9 @@ import json
 import time
 import unittest
 
-from support import COMMITTED, CONF, REJECTED, LabCase, address, members, states
+from support import COMMITTED, REJECTED, LabCase, address, members, prepare_operators, states
 
-RULE, EXAMPLE = "/etc/polkit-1/rules.d/60-dhetcd.rules", "/usr/share/dhetcd/polkit/60-dhetcd.rules"
-PREPARE = """
-set -e
-useradd --create-home dhetcd
-useradd --create-home --groups irisadmin alice
-useradd --create-home stranger
-install -d -m 0700 -o dhetcd /home/dhetcd/.ssh
-install -m 0600 -o dhetcd /etc/dhetcd/ssh/id_ed25519.pub /home/dhetcd/.ssh/authorized_keys
-install -D -m 0644 %s %s
-mv /root/.ssh/authorized_keys /root/.ssh/authorized_keys.away
-""" % (EXAMPLE, RULE)
+RULE = "/etc/polkit-1/rules.d/60-dhetcd.rules"
 
 
 class Rights(LabCase):
@@ -26,13 +16,7 @@ class Rights(LabCase):
     @classmethod
     def new_lab(cls):
         super().new_lab()
-        for host in cls.lab.hosts:
-            cls.lab.exec(host.name, ["sh", "-c", PREPARE])
-            cls.lab.exec(host.name, ["systemctl", "restart", "polkit"])
-        cls.lab.write("dh1", CONF, "[ssh]\nUser=dhetcd\n")
-
-    def as_user(self, user, *argv, host="dh1", timeout=180):
-        return self.lab.exec(host, ["runuser", "-u", user, "--", *argv], check=False, timeout=timeout)
+        prepare_operators(cls.lab)
 
     def denials(self, host="dh1"):
         lines = self.lab.exec(host, ["journalctl", "-q", "-o", "json",

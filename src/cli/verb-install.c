@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* dhetcd install: the vendor's installer, asked of dhetcdd. */
+
+#include <signal.h>
+#include <systemd/sd-event.h>
+
+#include "basic/event.h"
+#include "basic/string-util.h"
+#include "cli.h"
+#include "host/install-record.h"
+#include "install.h"
+#include "journal-follow.h"
+
+#define ASK_USEC (500 * USEC_PER_MSEC)
+#define ASK_TIMEOUT_USEC (10 * USEC_PER_SEC)
+#define FAILURES_MAX 60U                     /* in a row: the daemon may be restarted */
+#define LAST_LINE_USEC (500 * USEC_PER_MSEC) /* the journal may be a little behind */
+
+typedef struct Follow {
+        const char *id;
+        sd_bus *bus;
+        sd_event *event;
+        sd_event_source *timer;
+        JournalFollow *journal;
+        json_t *record; /* once it has ended */
+        bool end_shown;
+        unsigned failures;
+} Follow;
+
+static void follow_done(Follow *f) {
+        sd_event_source_unref(f->timer);
+        journal_follow_free(f->journal);
+        json_decref(f->record);
+        sd_event_unref(f->event);
+}
+
+int install_dir(char **ret) {
+        if (!args.installer_dir) {
+                fprintf(stderr, "dhetcd: Name the folder of the installer with --installer-dir=\n");
+                return EXIT_USAGE;
+        }
+        *ret = realpath(args.installer_dir, NULL);
+        if (!*ret) {
+                fprintf(stderr, "dhetcd: %s: %s\n", args.installer_dir, strerror(errno));
+                return EXIT_FAILED;
+        }
+        return EXIT_DONE;
+}
+
+int install_ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        const char *id;
+        int k, r;
+
+        k = client_new_call(bus, "Install", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append(call, "sa{sv}t", dir, 1, "expect", "s", expect ? "etcd-setup-check" : "success",
+                                  (uint64_t) 0);
+        if (r < 0)
+                return client_fail(r);
+        k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_read_basic(reply, 's', &id);
+        if (r < 0)
+                return client_fail(r);
+        *ret_id = strdup(id);
+        return *ret_id ? EXIT_DONE : client_fail(-ENOMEM);
+}
+
+int install_list(sd_bus *bus, json_t **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int k = client_new_call(bus, "ListInstalls", &call);
+
+        return k == EXIT_DONE ? client_call_json(bus, call, ret) : k;
+}
+
+/* ---- following ---- */
+
+static bool shows_lines(void) {
+        return !args.quiet && args.json == JSON_OFF;
+}
+
+static bool is_end(const JournalLine *l) {
+        static const EventKind ends[] = { EVENT_INSTALL_SUCCEEDED, EVENT_INSTALL_EXPECTED, EVENT_INSTALL_FAILED };
+
+        for (size_t i = 0; i < ELEMENTSOF(ends); i++)
+                if (streq(l->message_id, event_message_id(ends[i])))
+                        return true;
+        return false;
+}
+
+static void on_line(void *userdata, const JournalLine *l) {
+        bool output = streq(l->message_id, event_message_id(EVENT_SCRIPT_OUTPUT));
+        Follow *f = userdata;
+
+        if (is_end(l)) {
+                f->end_shown = true; /* and said below, with more */
+                if (f->record)
+                        (void) sd_event_exit(f->event, 0);
+                return;
+        }
+        if (!shows_lines() || (l->of_systemd && l->priority > LOG_WARNING))
+                return;
+        fputs(colour_on(1, output ? COLOUR_NONE : COLOUR_BOLD), stdout);
+        print_clean(stdout, l->message);
+        printf("%s\n", colour_off(1));
+        fflush(stdout);
+}
+
+/* Blocking, and short: nothing else is to be done meanwhile. NULL where it is not told. */
+static json_t *ask(Follow *f) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        const char *text;
+
+        if (client_new_call(f->bus, "GetInstall", &call) != EXIT_DONE ||
+            sd_bus_message_append_basic(call, 's', f->id) < 0 ||
+            sd_bus_call(f->bus, call, ASK_TIMEOUT_USEC, NULL, &reply) < 0 ||
+            sd_bus_message_read_basic(reply, 's', &text) < 0)
+                return NULL;
+        return json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static int again(Follow *f, uint64_t usec) {
+        int r = sd_event_source_set_time(f->timer, now_boot() + usec);
+
+        return r < 0 ? r : sd_event_source_set_enabled(f->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        _cleanup_json_ json_t *record = NULL;
+        Follow *f = userdata;
+
+        if (f->record) /* the journal has had its time */
+                return sd_event_exit(f->event, 0);
+        record = ask(f);
+        if (!record && ++f->failures >= FAILURES_MAX)
+                return sd_event_exit(f->event, -ENOTCONN);
+        if (!record)
+                return again(f, ASK_USEC);
+        f->failures = 0;
+        if (streq(json_get_string(record, "state"), INSTALL_RUNNING))
+                return again(f, ASK_USEC);
+        f->record = TAKE_PTR(record);
+        if (f->journal)
+                journal_follow_drain(f->journal);
+        if (f->end_shown || !f->journal)
+                return sd_event_exit(f->event, 0);
+        return again(f, LAST_LINE_USEC);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Follow *f = userdata;
+
+        fprintf(stderr,
+                "\nThe installer goes on without us. To end it: dhetcd cancel %s. Its lines: journalctl -f "
+                "DHETCD_JOB=%s\n",
+                f->id, f->id);
+        return sd_event_exit(f->event, -EINTR);
+}
+
+static int open_follow(Follow *f) {
+        sigset_t set;
+        int r;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        r = sd_event_new(&f->event);
+        if (r >= 0)
+                r = sd_event_add_signal(f->event, NULL, SIGINT, on_signal, f);
+        if (r >= 0)
+                r = sd_event_add_signal(f->event, NULL, SIGTERM, on_signal, f);
+        if (r >= 0)
+                r = sd_event_add_time(f->event, &f->timer, CLOCK_BOOTTIME, now_boot(), USEC_PER_MSEC, on_timer, f);
+        return r;
+}
+
+int install_follow(sd_bus *bus, const char *id, uint64_t since, json_t **ret) {
+        _cleanup_(follow_done) Follow f = { .id = id, .bus = bus };
+        int r;
+
+        r = open_follow(&f);
+        if (r < 0)
+                return client_fail(r);
+        if (shows_lines() && journal_follow_new(f.event, id, since, on_line, &f, &f.journal) < 0)
+                fprintf(stderr, "dhetcd: The journal cannot be read; only the end is shown.\n");
+        r = sd_event_loop(f.event);
+        if (r == -EINTR)
+                return EXIT_FAILED;
+        if (!f.record) {
+                fprintf(stderr,
+                        "dhetcd: dhetcdd does not tell of installation %s any more; see: journalctl DHETCD_JOB=%s\n",
+                        id, id);
+                return EXIT_FAILED;
+        }
+        *ret = TAKE_PTR(f.record);
+        return EXIT_DONE;
+}
+
+/* ---- the end ---- */
+
+static void print_lines(const json_t *record) {
+        const json_t *lines = json_object_get(record, "lines");
+        json_t *line;
+        size_t i;
+
+        if (json_array_size(lines) == 0)
+                return;
+        fprintf(stderr, "The lines that matter:\n");
+        json_array_foreach (lines, i, line) {
+                fputs("  ", stderr);
+                print_clean(stderr, json_string_value(line) ?: "");
+                fputc('\n', stderr);
+        }
+}
+
+static int say_success(const json_t *record, const char *next) {
+        if (args.quiet)
+                return EXIT_DONE;
+        printf("%s%s%s: ", colour_on(1, COLOUR_GREEN), "Done", colour_off(1));
+        print_clean(stdout, json_get_string(record, "text"));
+        putchar('\n');
+        if (next)
+                printf("Next: %s\n", next);
+        fflush(stdout);
+        return EXIT_DONE;
+}
+
+int install_tell(const json_t *record, bool expect, const char *next) {
+        const char *state = json_get_string(record, "state"), *text = json_get_string(record, "text");
+        const char *id = json_get_string(record, "install"), *dir = json_get_string(record, "dir");
+        bool as_expected = streq(state, INSTALL_EXPECTED);
+
+        if (streq(state, INSTALL_SUCCEEDED))
+                return say_success(record, NULL);
+        if (as_expected && expect)
+                return say_success(record, next ?: "dhetcd add NODE...");
+
+        fputs("dhetcd: ", stderr);
+        print_clean(stderr, text ?: "The installer failed");
+        fputc('\n', stderr);
+        if (!streq(state, INSTALL_REFUSED)) {
+                print_lines(record);
+                fprintf(stderr, "All of them: journalctl DHETCD_JOB=%s, or " INSTALLS_DIR "/%s/output.log\n", id, id);
+        }
+        if (as_expected)
+                fprintf(stderr, "The new nodes are no members yet: dhetcd add NODE..., then again: ");
+        else
+                fprintf(stderr, "When that is mended: ");
+        if (next)
+                fprintf(stderr, "%s\n", next);
+        else
+                fprintf(stderr, "dhetcd install --installer-dir='%s'%s\n", dir,
+                        expect ? " --expect=etcd-setup-check" : "");
+        return EXIT_FAILED;
+}
+
+static int print_id(const char *id) {
+        _cleanup_json_ json_t *v = NULL;
+
+        if (args.json == JSON_OFF) {
+                puts(id);
+                return EXIT_DONE;
+        }
+        v = json_pack("{s:s}", "install", id);
+        return v ? print_json(v) : client_fail(-ENOMEM);
+}
+
+int install_stay(sd_bus *bus, const char *id, uint64_t since, bool expect, const char *next) {
+        _cleanup_json_ json_t *record = NULL;
+        const char *state;
+        int k;
+
+        if (!args.block)
+                return print_id(id);
+        k = install_follow(bus, id, since, &record);
+        if (k != EXIT_DONE)
+                return k;
+        if (args.json == JSON_OFF)
+                return install_tell(record, expect, next);
+        k = print_json(record);
+        state = json_get_string(record, "state");
+        return streq(state, INSTALL_SUCCEEDED) || (expect && streq(state, INSTALL_EXPECTED)) ? k : EXIT_FAILED;
+}
+
+int verb_install(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_free_ char *dir = NULL, *id = NULL;
+        uint64_t since = now_real();
+        int k;
+
+        k = install_dir(&dir);
+        if (k != EXIT_DONE)
+                return k;
+        password_agent_open();
+        k = client_open(&bus);
+        if (k == EXIT_DONE)
+                k = install_ask(bus, dir, args.expect_setup_check, &id);
+        return k == EXIT_DONE ? install_stay(bus, id, since, args.expect_setup_check, NULL) : k;
+}
