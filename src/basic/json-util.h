@@ -32,7 +32,7 @@ static inline json_t *json_from_strv(char *const *list) {
         return array;
 }
 
-/* The value as text, owned; NULL out of memory. Unlike json_dumps(), which goes on past an allocation that failed in
+/* The value as text, owned; NULL out of memory. Unlike json_dumps, which goes on past an allocation that failed in
  * the midst of a key and returns damaged text, it allocates the text once. */
 static inline char *json_to_text(const json_t *json, size_t flags) {
         size_t size = json_dumpb(json, NULL, 0, flags);

@@ -77,7 +77,7 @@ static bool is_class(const char *state) {
 
 static void write_job(FILE *f, const json_t *job) {
         const char *state = json_get_string(job, "state");
-        _cleanup_free_ char *options = json_dumps(json_object_get(job, "options"), JSON_COMPACT);
+        _cleanup_free_ char *options = json_to_text(json_object_get(job, "options"), JSON_COMPACT);
         _cleanup_free_ char *queued = time_to_string((uint64_t) json_get_integer(job, "queued_usec", 0));
         _cleanup_free_ char *ended = time_to_string((uint64_t) json_get_integer(job, "ended_usec", 0));
         _cleanup_free_ char *user = format("%" JSON_INTEGER_FORMAT, json_get_integer(job, "uid", -1));

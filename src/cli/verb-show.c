@@ -17,7 +17,7 @@ static void print_options(const json_t *options) {
 
         printf("%12s:", "Options");
         json_object_foreach ((json_t *) options, name, value) {
-                _cleanup_free_ char *text = json_dumps(value, JSON_ENCODE_ANY);
+                _cleanup_free_ char *text = json_to_text(value, JSON_ENCODE_ANY);
 
                 printf(" %s=%s", name, json_string_value(value) ?: text ?: "?");
         }

@@ -168,7 +168,7 @@ static int make_digest(HostOperation *op) {
         if (!rest)
                 return -ENOMEM;
         (void) json_object_del(rest, "timeout");
-        text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS);
+        text = json_to_text(rest, JSON_COMPACT | JSON_SORT_KEYS);
         if (!text)
                 return -ENOMEM;
         return digest_bytes(text, strlen(text), op->digest);

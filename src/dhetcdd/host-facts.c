@@ -385,7 +385,7 @@ const char *host_own_address(char ret[static 256]) {
 
 static int describe_with_unit(HostOperation *op) {
         _cleanup_json_ json_t *facts = host_facts(&op->unit);
-        _cleanup_free_ char *text = facts ? json_dumps(facts, JSON_COMPACT) : NULL;
+        _cleanup_free_ char *text = facts ? json_to_text(facts, JSON_COMPACT) : NULL;
 
         if (!text)
                 return -ENOMEM;

@@ -50,7 +50,7 @@ static char *make_note(const UnitState *u) {
                 path = c->data_dir;
         note = json_pack("{ss ss ss* ss}", "active", run_state(u->active_state), "enabled", u->unit_file_state,
                          "data_dir", path, "data", data_state(path));
-        return note ? json_dumps(note, JSON_COMPACT) : NULL;
+        return note ? json_to_text(note, JSON_COMPACT) : NULL;
 }
 
 /* ---- taking ---- */

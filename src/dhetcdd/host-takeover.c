@@ -133,7 +133,7 @@ int begin_recall(HostOperation *op) {
                                             json_string(json_get_string(outcome, "outcome") ?: "unknown")) < 0 ||
                         json_object_set_new(records, "by", json_string(json_get_string(outcome, "by") ?: "")) < 0))
                 return -ENOMEM;
-        text = json_dumps(records, JSON_COMPACT);
+        text = json_to_text(records, JSON_COMPACT);
         return text ? host_operation_answer(op, json_pack("[s]", text)) : -ENOMEM;
 }
 

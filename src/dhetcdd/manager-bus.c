@@ -337,7 +337,7 @@ static int method_get_job(sd_bus_message *message, void *userdata, sd_bus_error 
         if (json_object_set_new(v, "transactions", transactions) < 0 ||
             json_object_set_new(v, "position", json_integer(job_queue_position(&m->queue, j))) < 0)
                 return -ENOMEM;
-        text = json_dumps(v, JSON_COMPACT);
+        text = json_to_text(v, JSON_COMPACT);
         return text ? sd_bus_reply_method_return(message, "s", text) : -ENOMEM;
 }
 

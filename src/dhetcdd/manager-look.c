@@ -170,7 +170,7 @@ static int begin(Manager *m, sd_bus_message *message, const json_t *request, sd_
         l->fd = -EBADF;
         l->manager = m;
         l->message = sd_bus_message_ref(message);
-        l->request = json_dumps(request, JSON_COMPACT);
+        l->request = json_to_text(request, JSON_COMPACT);
         if (!l->request)
                 return -ENOMEM;
         r = job_random_id(l->id);

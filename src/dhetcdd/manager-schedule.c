@@ -498,6 +498,6 @@ int manager_method_list_schedules(sd_bus_message *message, void *userdata, sd_bu
                 if (schedule_load(DHETCD_SCHEDULES_DIR, *name, &s, NULL) >= 0 && s->armed)
                         (void) json_array_append_new(array, schedule_to_json(s));
         }
-        text = array ? json_dumps(array, JSON_COMPACT) : NULL;
+        text = array ? json_to_text(array, JSON_COMPACT) : NULL;
         return text ? sd_bus_reply_method_return(message, "s", text) : -ENOMEM;
 }

@@ -133,7 +133,7 @@ static int write_transaction(const Manager *m, const Job *j, size_t n, const Tak
 
         r = dir ? mkdir_durable(dir, 0700) : -ENOMEM;
         if (r >= 0 && n == t->n) {
-                plan = json_dumps(json_object_get(t->plan, "plan"), JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+                plan = json_to_text(json_object_get(t->plan, "plan"), JSON_INDENT(2) | JSON_PRESERVE_ORDER);
                 r = write_text(dir, "plan.json", plan);
                 if (r >= 0)
                         r = write_text(dir, "trust.pem", json_get_string(t->plan, "authorities"));

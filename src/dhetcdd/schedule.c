@@ -66,7 +66,7 @@ int schedule_save(const Schedule *s, const char *dir, char **reterr) {
         _cleanup_json_ json_t *v = schedule_to_json(s);
         int r;
 
-        text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
+        text = v ? json_to_text(v, JSON_INDENT(2)) : NULL;
         if (!path || !text)
                 return -ENOMEM;
         r = mkdir_durable(dir, 0700);

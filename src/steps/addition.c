@@ -262,7 +262,7 @@ int addition_save_plan(Addition *a, char **reterr) {
         _cleanup_free_ char *path = format("%s/plan.json", a->dir), *text = NULL;
         int r;
 
-        text = plan ? json_dumps(plan, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+        text = plan ? json_to_text(plan, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
         if (!path || !text)
                 return -ENOMEM;
         r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
@@ -305,7 +305,7 @@ int addition_portable_plan(Addition *a, char **ret, char **reterr) {
 
         all = json_pack("{sI ss ss sO sO ss}", "format", (json_int_t) 1, "txn", a->txn, "holder",
                         addition_this_host(a)->address, "job", job, "plan", plan, "authorities", authorities);
-        *ret = all ? json_dumps(all, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+        *ret = all ? json_to_text(all, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
         return *ret ? 0 : -ENOMEM;
 }
 

@@ -226,12 +226,12 @@ class Faults:
 
 
 class RollbackNewCA(Faults, LabCase):
-    slow, sample = 6, 0.6
+    slow, sample = 4, 0.3
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new"}}
 
 
 class RollbackSameCA(Faults, LabCase):
-    slow, sample = 3, 0.4
+    slow, sample = 3, 0.3
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
 
 
