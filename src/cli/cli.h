@@ -24,7 +24,8 @@ typedef enum JsonMode { JSON_OFF, JSON_PRETTY, JSON_SHORT } JsonMode;
 
 typedef struct Args {
         JsonMode json;
-        bool legend;
+        bool legend, no_pager;
+        const char *host; /* whose dhetcdd, over ssh; NULL: this host's */
         bool quiet;
         bool ask_password;
         bool wait;  /* for jobs that are there */
@@ -74,6 +75,8 @@ int verb_grow(int argc, char **argv);
 
 /* client.c: org.dhetcd1.Manager of this host. A failure has been said on standard error and is an exit code. */
 int client_open(sd_bus **ret);
+int client_connect(sd_bus **ret); /* the same, silent, as an errno */
+int client_check_host(void);      /* what -H names; an exit code */
 /* The first two, with somebody to ask for passwords. */
 int client_begin(const char *method, sd_bus **ret_bus, sd_bus_message **ret_call);
 int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);

@@ -37,9 +37,57 @@ int client_error(const sd_bus_error *error) {
         return sd_bus_error_has_name(error, DHETCD_ERROR_BUSY) ? EXIT_BUSY : EXIT_FAILED;
 }
 
-int client_open(sd_bus **ret) {
-        int r = sd_bus_open_system(ret);
+int client_check_host(void) {
+        /* ssh has no destination that begins with '-', and takes nothing else for one. */
+        if (!args.host || (*args.host && *args.host != '-' && !strpbrk(args.host, " \t\n")))
+                return EXIT_DONE;
+        fprintf(stderr, "dhetcd: -H takes a host as ssh does, USER@HOST, not \"%s\"\n", args.host);
+        return EXIT_USAGE;
+}
 
+/* As systemctl -H does: ssh with the operator's own keys, settings and words; the keys that "dhetcd trust" pinned count
+ * besides those that ssh knows. */
+static int connect_remote(sd_bus **ret) {
+        const char *program = getenv("SYSTEMD_SSH"), *ssh = program && *program ? program : "ssh";
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        bool asks = args.ask_password && isatty(STDIN_FILENO);
+        char *const argv[] = {
+                (char *) ssh,
+                (char *) "-xT",
+                (char *) "-oConnectTimeout=10",
+                (char *) "-oServerAliveInterval=5",
+                (char *) "-oGlobalKnownHostsFile=/etc/ssh/ssh_known_hosts /etc/dhetcd/known_hosts",
+                (char *) (asks ? "-oBatchMode=no" : "-oBatchMode=yes"),
+                (char *) "--",
+                (char *) args.host,
+                (char *) "systemd-stdio-bridge",
+                NULL,
+        };
+        int r;
+
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_exec(bus, ssh, argv);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, true);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r >= 0)
+                *ret = TAKE_PTR(bus);
+        return r;
+}
+
+int client_connect(sd_bus **ret) {
+        return args.host ? connect_remote(ret) : sd_bus_open_system(ret);
+}
+
+int client_open(sd_bus **ret) {
+        int r = client_connect(ret);
+
+        if (r < 0 && args.host) {
+                fprintf(stderr, "dhetcd: ssh cannot be run: %s\n", strerror(-r));
+                return EXIT_FAILED;
+        }
         if (r < 0) {
                 fprintf(stderr, "dhetcd: The system bus cannot be reached: %s\n", strerror(-r));
                 return EXIT_FAILED;
@@ -71,7 +119,14 @@ int client_begin(const char *method, sd_bus **ret_bus, sd_bus_message **ret_call
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        if (sd_bus_call(bus, call, CALL_TIMEOUT_USEC, &error, ret) < 0)
+        int r = sd_bus_call(bus, call, CALL_TIMEOUT_USEC, &error, ret);
+
+        if (r < 0 && args.host && sd_bus_is_open(bus) <= 0) {
+                fprintf(stderr, "dhetcd: The bus of %s cannot be reached. Try: ssh %s systemd-stdio-bridge --version\n",
+                        args.host, args.host);
+                return EXIT_FAILED;
+        }
+        if (r < 0)
                 return client_error(&error);
         return EXIT_DONE;
 }

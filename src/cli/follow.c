@@ -311,7 +311,7 @@ static void reconnect(Follow *f) {
         f->cancel_slot = sd_bus_slot_unref(f->cancel_slot);
         f->bus = sd_bus_close_unref(f->bus);
 
-        r = sd_bus_open_system(&f->bus);
+        r = client_connect(&f->bus);
         if (r >= 0)
                 r = sd_bus_attach_event(f->bus, f->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
@@ -412,7 +412,10 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
                 r = add_signals(&f);
         if (r < 0)
                 return client_fail(r);
-        if (args.json == JSON_OFF && !args.quiet &&
+        if (args.host && shows_lines())
+                fprintf(stderr, "dhetcd: Only the job's state is shown. For all of it: ssh -t %s dhetcd watch %s\n",
+                        args.host, job);
+        if (!args.host && args.json == JSON_OFF && !args.quiet &&
             journal_follow_new(f.event, job, since, on_line, &f, &f.journal) < 0)
                 fprintf(stderr, "dhetcd: The journal cannot be read; only the job's state is shown.\n");
 

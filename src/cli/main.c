@@ -8,6 +8,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "pager.h"
 
 Args args = {
         .legend = true,
@@ -82,6 +83,8 @@ static void help(void) {
                "                         With install: the vendor's expected failure is a success\n"
                "     --dry-run           With cnf add: only show what would be changed\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
+               "  -H --host=[USER@]HOST  Ask the dhetcdd of another host, over ssh\n"
+               "     --no-pager          Do not pipe output into a pager\n"
                "     --no-legend         No headings and hints\n"
                "     --no-ask-password   Do not ask for passwords\n"
                "  -q --quiet             No lines while a job runs; the exit code tells\n"
@@ -119,6 +122,7 @@ enum {
         OPT_DRY_RUN,
         OPT_EXPECT,
         OPT_JSON,
+        OPT_NO_PAGER,
         OPT_NO_LEGEND,
         OPT_NO_ASK_PASSWORD,
         OPT_VERSION,
@@ -152,6 +156,8 @@ static const struct option long_options[] = {
         { "dry-run", no_argument, NULL, OPT_DRY_RUN },
         { "expect", required_argument, NULL, OPT_EXPECT },
         { "json", required_argument, NULL, OPT_JSON },
+        { "host", required_argument, NULL, 'H' },
+        { "no-pager", no_argument, NULL, OPT_NO_PAGER },
         { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
         { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
         { "quiet", no_argument, NULL, 'q' },
@@ -280,6 +286,12 @@ static int parse_option(int c) {
                 return 1;
         case OPT_JSON:
                 return parse_json_mode(optarg);
+        case 'H':
+                args.host = optarg;
+                return 1;
+        case OPT_NO_PAGER:
+                args.no_pager = true;
+                return 1;
         case OPT_NO_LEGEND:
                 args.legend = false;
                 return 1;
@@ -300,6 +312,26 @@ static int parse_option(int c) {
         }
 }
 
+/* What is done with this host's own files, and not by its dhetcdd. */
+static bool is_local(const char *verb) {
+        static const char *const local[] = {
+                "config", "report", "rescue", "trust", "cnf", "install", "grow", "doctor"
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(local); i++)
+                if (streq(local[i], verb))
+                        return true;
+        return false;
+}
+
+static int check_host(const char *verb) {
+        if (!args.host || !is_local(verb))
+                return client_check_host();
+        fprintf(stderr, "dhetcd: \"%s\" is not done with -H; run it there: ssh -t %s dhetcd %s\n", verb, args.host,
+                verb);
+        return EXIT_USAGE;
+}
+
 static int run_verb(int argc, char **argv) {
         static char *nothing[] = { (char *) "list", NULL };
 
@@ -312,8 +344,11 @@ static int run_verb(int argc, char **argv) {
 
                 if (!streq(v->name, argv[0]))
                         continue;
-                if (argc - 1 >= v->min && (v->max < 0 || argc - 1 <= v->max))
-                        return v->run(argc, argv);
+                if (argc - 1 >= v->min && (v->max < 0 || argc - 1 <= v->max)) {
+                        int k = check_host(v->name);
+
+                        return k == EXIT_DONE ? v->run(argc, argv) : k;
+                }
                 fprintf(stderr, "dhetcd: Too %s arguments; the form is: dhetcd %s\n",
                         argc - 1 < v->min ? "few" : "many", v->synopsis);
                 return EXIT_USAGE;
@@ -326,10 +361,12 @@ int main(int argc, char **argv) {
         int c, r;
 
         (void) setlocale(LC_ALL, "");
-        while ((c = getopt_long(argc, argv, "qh", long_options, NULL)) >= 0) {
+        while ((c = getopt_long(argc, argv, "qhH:", long_options, NULL)) >= 0) {
                 r = parse_option(c);
                 if (r <= 0)
                         return r < 0 ? EXIT_USAGE : EXIT_DONE;
         }
-        return run_verb(argc - optind, argv + optind);
+        r = run_verb(argc - optind, argv + optind);
+        pager_close();
+        return r;
 }

@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "pager.h"
 
 static bool has_colours(int fd) {
         static int known[3] = { -1, -1, -1 };
@@ -13,7 +14,7 @@ static bool has_colours(int fd) {
         if (known[fd] < 0) {
                 const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-                known[fd] = isatty(fd) && !(no && *no) && term && !streq(term, "dumb");
+                known[fd] = isatty(pager_terminal(fd)) && !(no && *no) && term && !streq(term, "dumb");
         }
         return known[fd];
 }

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "basic/string-util.h"
+#include "pager.h"
 
 typedef struct Cell {
         char *text;
@@ -106,6 +107,7 @@ char *progress_bar(uint64_t done, uint64_t total, size_t width, bool blocks) {
 static struct winsize terminal_size(int fd) {
         struct winsize size = {};
 
+        fd = pager_terminal(fd);
         if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) < 0)
                 return (struct winsize){};
         return size;

@@ -3,6 +3,7 @@
 /* dhetcd cluster: members and their status in one table; who does not answer is a row that says so. */
 
 #include "basic/string-util.h"
+#include "pager.h"
 #include "table.h"
 #include "verb-cluster.h"
 
@@ -137,6 +138,7 @@ int verb_cluster(int argc, char **argv) {
                 return EXIT_FAILED;
         }
         cluster = json_object_get(v, "cluster");
+        pager_open();
         k = args.json != JSON_OFF ? print_json(cluster) : cluster_print(cluster);
         return k != EXIT_DONE || cluster_is_healthy(cluster) ? k : EXIT_FAILED;
 }

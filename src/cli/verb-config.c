@@ -6,6 +6,7 @@
 #include "basic/error.h"
 #include "basic/string-util.h"
 #include "cli.h"
+#include "pager.h"
 
 typedef struct Printer {
         json_t *array; /* NULL: lines */
@@ -43,6 +44,7 @@ int verb_config(int argc, char **argv) {
                 fprintf(stderr, "dhetcd: %s. Until that is mended, no job is taken.\n", error_text(error, r));
                 return EXIT_FAILED;
         }
+        pager_open();
         STRV_FOREACH (warning, warnings)
                 fprintf(stderr, "dhetcd: %s\n", *warning);
         r = config_each(config, print_key, &(Printer){ .array = array });

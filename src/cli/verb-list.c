@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "pager.h"
 #include "schedules.h"
 
 typedef struct Row {
@@ -82,6 +83,7 @@ int verb_list(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
 
+        pager_open();
         if (args.json == JSON_OFF && args.legend)
                 printf("%-8s %-11s %-5s %-19s %-30s %s\n", "JOB", "STATE", "PLACE", "ENDED OR QUEUED", "NODES", "TEXT");
         r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");

@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "bus/names.h"
+#include "pager.h"
 #include "table.h"
 #include "verb-cluster.h"
 #include "verb-plan.h"
@@ -82,13 +83,16 @@ static void print_wrapped(const char *label, const char *text) {
         putchar('\n');
 }
 
-static void print_details(const json_t *steps) {
+/* Of a later node only what is not said of the first. */
+static void print_details(const json_t *steps, const json_t *before) {
         size_t i;
         json_t *s;
 
         json_array_foreach ((json_t *) steps, i, s) {
                 const char *why = json_get_string(s, "why"), *rollback = json_get_string(s, "rollback");
 
+                if (before && streq(json_get_string(json_array_get(before, i), "why"), why))
+                        continue;
                 printf("%4lld  %s%s%s (%s)\n", (long long) json_get_integer(s, "index", 0), colour_on(1, COLOUR_BOLD),
                        json_get_string(s, "title") ?: "?", colour_off(1), json_get_string(s, "step") ?: "?");
                 if (why)
@@ -99,23 +103,22 @@ static void print_details(const json_t *steps) {
 }
 
 /* The outage, where all that is "perhaps" comes to pass. */
-static json_int_t outage_at_most(const json_t *steps) {
+static json_int_t outage_at_most(const json_t *additions) {
         json_int_t sum = 0;
-        json_t *s;
-        size_t i;
+        json_t *addition, *s;
+        size_t i, k;
 
-        json_array_foreach ((json_t *) steps, i, s)
-                sum += json_get_integer(s, "outage_seconds", 0);
+        json_array_foreach ((json_t *) additions, i, addition)
+                json_array_foreach (json_object_get(addition, "steps"), k, s)
+                        sum += json_get_integer(s, "outage_seconds", 0);
         return sum;
 }
 
 static void print_totals(const json_t *v) {
         json_int_t outage = json_get_integer(v, "outage_seconds", 0);
-        json_int_t most = outage_at_most(json_object_get(v, "steps"));
+        json_int_t most = outage_at_most(json_object_get(v, "additions"));
 
-        printf("\nAbout %lld s for %s; ", (long long) json_get_integer(v, "seconds", 0),
-               json_array_size(json_object_get(v, "nodes")) > 1 ? "the first node, and as much for each other one"
-                                                                : "all of it");
+        printf("\nAbout %lld s for all of it; ", (long long) json_get_integer(v, "seconds", 0));
         if (outage > 0)
                 printf("the cluster answers nobody for about %lld s.\n", (long long) outage);
         else if (most > 0)
@@ -125,9 +128,8 @@ static void print_totals(const json_t *v) {
         printf("Afterwards: %lld voting members.\n", (long long) json_get_integer(v, "members_after", 0));
 }
 
-static int print_steps(const json_t *v) {
+static int print_addition(const json_t *steps, const json_t *before) {
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
-        const json_t *steps = json_object_get(v, "steps");
         size_t i;
         int r = t ? 0 : -ENOMEM;
         json_t *s;
@@ -139,9 +141,27 @@ static int print_steps(const json_t *v) {
                 return client_fail(r);
         table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
         putchar('\n');
-        print_details(steps);
-        print_totals(v);
+        print_details(steps, before);
         return EXIT_DONE;
+}
+
+static int print_steps(const json_t *v) {
+        const json_t *additions = json_object_get(v, "additions"), *first = json_object_get(v, "steps");
+        size_t i, n = json_array_size(additions);
+        json_t *addition;
+        int k = EXIT_DONE;
+
+        json_array_foreach ((json_t *) additions, i, addition) {
+                if (k == EXIT_DONE && n > 1)
+                        printf("%s%sNode %s%s (%zu of %zu), then %lld voting members\n\n", i > 0 ? "\n" : "",
+                               colour_on(1, COLOUR_BOLD), json_get_string(addition, "node") ?: "?", colour_off(1),
+                               i + 1, n, (long long) json_get_integer(addition, "members_after", 0));
+                if (k == EXIT_DONE)
+                        k = print_addition(json_object_get(addition, "steps"), i > 0 ? first : NULL);
+        }
+        if (k == EXIT_DONE)
+                print_totals(v);
+        return k;
 }
 
 static void print_hazards(const json_t *hazards) {
@@ -176,7 +196,10 @@ static int print_plan(const json_t *v, const char *running) {
 
 static int tell(const json_t *v, const char *running) {
         bool rejected = json_is_true(json_object_get(v, "rejected"));
-        int k = args.json != JSON_OFF ? print_json(v) : args.quiet ? EXIT_DONE : print_plan(v, running);
+        int k;
+
+        pager_open();
+        k = args.json != JSON_OFF ? print_json(v) : args.quiet ? EXIT_DONE : print_plan(v, running);
 
         if (k != EXIT_DONE)
                 return k;

@@ -10,6 +10,7 @@
 #include "bus/unit-job.h"
 #include "calendar.h"
 #include "cli.h"
+#include "pager.h"
 #include "schedules.h"
 #include "verb-plan.h"
 
@@ -203,6 +204,7 @@ int schedules_list(void) {
                 k = schedules_read(bus, &array);
         if (k != EXIT_DONE)
                 return k;
+        pager_open();
         if (args.json == JSON_OFF) {
                 schedules_print(bus, array);
                 return EXIT_DONE;

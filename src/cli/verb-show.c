@@ -3,6 +3,7 @@
 /* dhetcd show: one job, each of its additions, and their steps. */
 
 #include "basic/string-util.h"
+#include "pager.h"
 #include "table.h"
 
 static void print_field(const char *name, const char *value) {
@@ -134,6 +135,7 @@ int verb_show(int argc, char **argv) {
                 k = client_get_job(bus, argv[1], &v);
         if (k != EXIT_DONE)
                 return k;
+        pager_open();
         if (args.json != JSON_OFF)
                 return print_json(v);
 

@@ -63,7 +63,7 @@ static const struct {
 } endings[_JOB_STATE_MAX] = {
         [JOB_COMMITTED] = { EVENT_JOB_COMMITTED, LOG_NOTICE, "is done" },
         [JOB_REJECTED] = { EVENT_JOB_REJECTED, LOG_ERR, "was refused" },
-        [JOB_ROLLED_BACK] = { EVENT_JOB_ROLLED_BACK, LOG_ERR, "was rolled back" },
+        [JOB_ROLLED_BACK] = { EVENT_JOB_ROLLED_BACK, LOG_WARNING, "was rolled back" },
         [JOB_STUCK] = { EVENT_JOB_STUCK, LOG_CRIT, "is stuck" },
         [JOB_CANCELED] = { EVENT_JOB_CANCELED, LOG_NOTICE, "was canceled" },
         [JOB_RESCUED] = { EVENT_JOB_RESCUED, LOG_NOTICE, "was ended by a rescue" },

@@ -46,16 +46,25 @@ unsigned forecast_seconds(Addition *a, const Step *step) {
         return seconds_of(a, &f);
 }
 
-json_t *forecast_plan(Addition *a, const Plan *plan) {
+/* The package is generated, and its CA trusted, once for all nodes of a job. */
+static StepForecast foresee(Addition *a, const Step *s, bool later) {
+        StepForecast f = { .skipped = later && (s == &step_generate || s == &step_trust) };
+
+        if (f.skipped)
+                f.why = "done for all nodes of the job with the first one";
+        else if (s->foresee)
+                s->foresee(a, &f);
+        return f;
+}
+
+static json_t *forecast_addition(Addition *a, const Plan *plan, bool later) {
         json_t *steps = json_array();
         unsigned seconds = 0, outage = 0;
 
         for (unsigned i = 0; i < plan->n; i++) {
                 const Step *s = plan->steps[i];
-                StepForecast f = {};
+                StepForecast f = foresee(a, s, later);
 
-                if (s->foresee)
-                        s->foresee(a, &f);
                 seconds += seconds_of(a, &f);
                 outage += f.perhaps ? 0 : outage_of(a, &f);
                 (void) json_array_append_new(
@@ -66,7 +75,41 @@ json_t *forecast_plan(Addition *a, const Plan *plan) {
                                          "seconds", (int) seconds_of(a, &f), "outage_seconds", (int) outage_of(a, &f),
                                          "rollback", s->undoes, "point_of_no_return", (int) s->point_of_no_return));
         }
-        return json_pack("{so si si}", "steps", steps, "seconds", (int) seconds, "outage_seconds", (int) outage);
+        return json_pack("{ss so si si sI}", "node", a->nodes[a->index], "steps", steps, "seconds", (int) seconds,
+                         "outage_seconds", (int) outage, "members_after", (json_int_t) addition_members(a) + 1);
+}
+
+/* As if the present node had become a member. */
+static int go_to_next(Addition *a) {
+        Host *h = addition_new_node(a);
+
+        if (!h)
+                return -ENOENT;
+        h->new_node = false;
+        h->member = true;
+        a->index++;
+        return addition_add_host(a, a->nodes[a->index], NULL, (unsigned) a->n_hosts + 1, NULL, NULL, 0, &h);
+}
+
+json_t *forecast_job(Addition *a, const Plan *plan) {
+        _cleanup_json_ json_t *additions = json_array();
+        json_int_t seconds = 0, outage = 0;
+        json_t *one;
+
+        for (size_t first = a->index;;) {
+                one = forecast_addition(a, plan, a->index > first);
+                if (!one || json_array_append_new(additions, one) < 0)
+                        return NULL;
+                seconds += json_get_integer(one, "seconds", 0);
+                outage += json_get_integer(one, "outage_seconds", 0);
+                if (!a->nodes[a->index + 1])
+                        break;
+                if (go_to_next(a) < 0)
+                        return NULL;
+        }
+        return json_pack("{sO sO sI sI sI}", "additions", additions, "steps",
+                         json_object_get(json_array_get(additions, 0), "steps"), "seconds", seconds, "outage_seconds",
+                         outage, "members_after", json_get_integer(one, "members_after", 0));
 }
 
 /* ---- what is known of versions ---- */

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a plan's steps will come to, from the steps themselves, after the preflight has found the hosts:
+/* What a job's steps will come to, from the steps themselves, after the preflight has found the hosts:
  *
- *   {"steps": [{"index", "step", "title", "hosts", "changes", "skipped", "restarts", "perhaps", "why", "seconds",
- *               "outage_seconds", "rollback", "point_of_no_return"}], "seconds", "outage_seconds"}
+ *   {"additions": [{"node", "members_after", "seconds", "outage_seconds", "steps": […]}], one for each node,
+ *    "steps" of the first, and "members_after", "seconds", "outage_seconds" of all}
  *
- * Times are estimates, for one node. NULL on OOM. */
+ * A step: {"index", "step", "title", "hosts", "changes", "skipped", "restarts", "perhaps", "why", "seconds",
+ *               "outage_seconds", "rollback", "point_of_no_return"}
+ *
+ * Times are estimates. `a` is of no other use afterwards: its nodes have become members of it. NULL on OOM. */
 
 #include "addition.h"
 #include "steps.h"
 
-json_t *forecast_plan(Addition *a, const Plan *plan);
+json_t *forecast_job(Addition *a, const Plan *plan);
 
 /* What one step takes, about, in seconds. */
 unsigned forecast_seconds(Addition *a, const Step *step);

@@ -269,13 +269,8 @@ static int look_at_job(Addition *a, const json_t *cluster, json_t *answer, char 
                 return r;
         warn_of_version(a, cluster);
         warn_of_locks(a);
-        forecast = forecast_plan(a, &plan_add);
-        if (!forecast || json_object_update(answer, forecast) < 0 ||
-            json_object_set_new(answer, "members_after",
-                                json_integer((json_int_t) addition_members(a) + (json_int_t) strv_length(a->nodes))) <
-                    0)
-                return -ENOMEM;
-        return 0;
+        forecast = forecast_job(a, &plan_add);
+        return forecast && json_object_update(answer, forecast) >= 0 ? 0 : -ENOMEM;
 }
 
 static int answer_to(Addition *a, const json_t *request, json_t *answer, char **reterr) {

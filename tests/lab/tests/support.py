@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -14,6 +15,17 @@ sys.path.insert(0, str(LAB))
 from dhlab import Lab, LabError, fingerprint, run  # noqa: E402  pylint: disable=wrong-import-position
 
 CONF = "/etc/dhetcd/dhetcd.conf.d/50-test.conf"
+EVENTS = LAB.parents[1] / "src" / "basic" / "event.h"
+ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
+LEVELS = {
+    **dict.fromkeys(("JOB_QUEUED", "JOB_WAITING", "STEP_STARTED", "STEP_DONE", "STEP_SKIPPED", "STEP_PROGRESS",
+                     "SNAPSHOT_TAKEN", "SCRIPT_OUTPUT", "UNIT_CHANGED", "HOST_CHANGED"), (NOTICE, INFO, DEBUG)),
+    **dict.fromkeys(("JOB_COMMITTED", "TXN_STARTED", "TXN_COMMITTED", "JOB_CANCELED"), (NOTICE,)),
+    **dict.fromkeys(("JOB_ROLLED_BACK", "TXN_ROLLED_BACK", "TXN_REVERTING", "JOB_REVERTING"), (WARNING,)),
+    **dict.fromkeys(("JOB_REJECTED", "TXN_REJECTED", "STEP_FAILED"), (ERROR,)),
+    "UNDO_FAILED": (ERROR, INFO, DEBUG),  # the same again is quiet
+    **dict.fromkeys(("JOB_STUCK", "TXN_STUCK"), (2, INFO)),
+}
 COMMITTED, REJECTED, USAGE, ROLLED_BACK, STUCK, BUSY = 0, 1, 2, 10, 11, 75
 
 
@@ -133,7 +145,18 @@ class LabCase(unittest.TestCase):
         """dhetcd add; its output must end with the expected exit status."""
         done = self.dhetcd("add", *options, *nodes, host=host, timeout=timeout)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        if self.job_files(host):
+            self.assert_levels(self.newest_job(host)["job"], host)
         return done.stdout + done.stderr
+
+    def assert_levels(self, job, host):
+        """Every event of the job has a level that fits: a success is no more than a notice, a rollback a warning, stuck
+        critical, and again with nothing new quiet."""
+        kinds = {id: kind for kind, id in re.findall(r'X\((\w+), "(\w{32})"\)', EVENTS.read_text())}
+        for line in self.journal(job, host):
+            kind = kinds.get(line.get("MESSAGE_ID"))
+            if kind:
+                self.assertIn(int(line["PRIORITY"]), LEVELS.get(kind, range(8)), f"{kind}: {line['MESSAGE']}")
 
     def newest_job(self, host="dh1"):
         jobs = sorted((json.loads(line) for line in self.job_files(host)), key=lambda j: j["queued_usec"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The main job: a cluster grows, and a client that writes all the time loses nothing."""
 
+import json
 import unittest
 
 from support import BUSY, LabCase, When, address
@@ -52,10 +53,26 @@ class GrowAsOneJob(LabCase):
 
     lab_options = {"hosts": 5, "members": 1, "switches": {"ca": "same", "latest": "absolute", "id_length": 8}}
 
+    def check_plan(self):
+        """Of two nodes both are shown; the package is generated once, and each member of then is restarted."""
+        asked = ("--restart=always", "plan", address(2), address(3))
+        plan, text = json.loads(self.dhetcd("--json=short", *asked).stdout), self.dhetcd(*asked).stdout
+        first, second = plan["additions"]
+        self.assertEqual((first["node"], second["node"]), (address(2), address(3)))
+        self.assertEqual((first["members_after"], second["members_after"], plan["members_after"]), (2, 3, 3))
+        self.assertEqual(first["steps"], plan["steps"])
+        self.assertEqual(plan["seconds"], first["seconds"] + second["seconds"])
+        self.assertEqual([s["step"] for s in second["steps"] if s["skipped"]], ["generate", "trust"])
+        restarts = [s["restarts"] for s in second["steps"] if s["step"] == "restart"]
+        self.assertEqual(restarts, [[address(1), address(2)]])
+        for n in (1, 2):
+            self.assertIn(f"Node {address(n + 1)} ({n} of 2), then {n + 1} voting members\n", text)
+
     def invocation(self, host):
         return self.lab.exec(host, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout.strip()
 
     def test_grow(self):
+        self.check_plan()
         before = self.invocation("dh1")
         with self.lab.writer() as writer:
             output = self.add(address(2), address(3))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import unittest
 
-from support import COMMITTED, LAB, REJECTED, LabCase, LabError, address, members, states
+from support import COMMITTED, LAB, REJECTED, USAGE, LabCase, LabError, address, members, states
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.dhetcd1.inspect" && subject.user == "watcher") { return polkit.Result.YES; }
@@ -152,6 +152,31 @@ class See(LabCase):
         always = self.look_json("--restart=always", "plan", address(3))
         self.assertGreater(always["outage_seconds"], 0)
 
+    # -- conventions ------------------------------------------------------------------------
+    def test_e_another_host(self):
+        """-H, as with systemctl: the dhetcdd of dh2 answers, over ssh with the user's own settings."""
+        self.lab.write("dh1", "/root/.ssh/config", "IdentityFile /etc/dhetcd/ssh/id_ed25519\n")
+        self.assertEqual(self.look_json("-H", address(2), "list"), [])
+        self.assertEqual(len(self.look_json("--host", f"root@{address(2)}", "cluster")["members"]), 2)
+        _, said = self.look("-H", address(3), "add", address(1), expect=REJECTED)  # it has no root client
+        self.assertIn("Only the job's state is shown", said)
+        for argv, code in ((["-H", "10.128.1.99", "list"], REJECTED), (["-H", "-oProxyCommand=x", "list"], USAGE),
+                           (["-H", address(2), "config"], USAGE)):
+            _, said = self.look(*argv, expect=code)
+            self.assertIn("dhetcd: ", said)
+
+    def test_e_pager(self):
+        """On a terminal what is longer than it goes through a pager; its end is not an error, and none is by wish."""
+        for options, lines in (([], 3), (["--no-pager"], 30)):
+            terminal = Terminal(self.lab, 80, ["dhetcd", *options, "plan", address(3)], env=["SYSTEMD_PAGER=head -n 3"])
+            try:
+                self.wait_showing("the plan is shown", lambda t=terminal: t.exit_code() is not None, terminal)
+                self.assertEqual(terminal.exit_code(), COMMITTED, terminal.screen())
+                shown = [x for x in terminal.screen("-S", "-").splitlines() if x.strip() and "Pane is dead" not in x]
+                (self.assertLessEqual if lines == 3 else self.assertGreater)(len(shown), lines, shown)
+            finally:
+                terminal.close()
+
     def test_e_plan_says_what_would_be_refused(self):
         before = self.everything()
         for nodes, cause in (([address(2)], "is a member of the cluster already"), (["10.128.1.99"], "10.128.1.99")):
@@ -192,6 +217,8 @@ class See(LabCase):
             wide.close()
         self.assertIn("sync", seen)
         self.assert_voters(3)
+        loud = [x["MESSAGE"] for x in self.journal(job) if int(x["PRIORITY"]) <= 4]
+        self.assertEqual(loud, [], "a success is quiet")
 
     def wait_showing(self, what, condition, *terminals):
         try:
