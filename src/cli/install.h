@@ -22,6 +22,3 @@ int install_follow(sd_bus *bus, const char *id, uint64_t since, json_t **ret);
 /* Says how it ended, with the lines that matter where it is no success, and `next`, the command that goes on (NULL:
  * the same again). `expect`: the expected failure is one. The exit code for it. */
 int install_tell(const json_t *record, bool expect, const char *next);
-
-/* All that are known, the newest first. */
-int install_list(sd_bus *bus, json_t **ret);

@@ -75,6 +75,7 @@ static void help(void) {
                "     --fingerprint=FP    With trust: accept this key (SHA256:...) alone, without asking\n"
                "     --yes               With trust: accept what the host offers, unseen\n"
                "     --list --remove     With trust: show the keys that are known; forget a host's\n"
+               "                         With install: show the earlier runs\n"
                "     --file=FILE         With cnf: this file, not /etc/sysconfig/deephaven/cluster.cnf\n"
                "     --installer-dir=DIR With cnf, install, grow: the folder of the installer\n"
                "     --role=ROLE[=false] With cnf add: a role of the new nodes besides ETCD, like QUERY\n"

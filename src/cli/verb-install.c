@@ -11,6 +11,7 @@
 #include "host/install-record.h"
 #include "install.h"
 #include "journal-follow.h"
+#include "table.h"
 
 #define ASK_USEC (500 * USEC_PER_MSEC)
 #define ASK_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -70,11 +71,58 @@ int install_ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
         return *ret_id ? EXIT_DONE : client_fail(-ENOMEM);
 }
 
-int install_list(sd_bus *bus, json_t **ret) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-        int k = client_new_call(bus, "ListInstalls", &call);
+/* ---- listing ---- */
 
-        return k == EXIT_DONE ? client_call_json(bus, call, ret) : k;
+static int add_row(Table *t, const json_t *record) {
+        _cleanup_strv_ char **nodes = NULL;
+        _cleanup_free_ char *when = NULL, *all = NULL;
+        uint64_t ended = (uint64_t) json_get_integer(record, "ended_usec", 0);
+        const json_t *node;
+        size_t i;
+        int r;
+
+        json_array_foreach (json_object_get(record, "nodes"), i, node)
+                if (strv_append(&nodes, json_string_value(node) ?: "?") < 0)
+                        return -ENOMEM;
+        when = time_to_string(ended > 0 ? ended : (uint64_t) json_get_integer(record, "asked_usec", 0));
+        all = nodes ? strv_join(nodes, ",") : NULL;
+        if (!when || (nodes && !all))
+                return -ENOMEM;
+        r = table_add(t, json_get_string(record, "install"));
+        if (r >= 0)
+                r = table_add(t, json_get_string(record, "state"));
+        if (r >= 0)
+                r = table_add(t, when);
+        if (r >= 0)
+                r = table_add(t, all);
+        if (r >= 0)
+                r = table_add(t, json_get_string(record, "dir"));
+        return r < 0 ? r : table_add(t, json_get_string(record, "text"));
+}
+
+static int list(sd_bus *bus) {
+        static const Column columns[] = {
+                { "ID" }, { "STATE" }, { "ENDED OR ASKED FOR" }, { "NODES" }, { "FOLDER", .spare = true }, { "TEXT" }
+        };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        _cleanup_json_ json_t *all = NULL;
+        const json_t *record;
+        size_t i;
+        int k;
+
+        k = client_new_call(bus, "ListInstalls", &call);
+        if (k == EXIT_DONE)
+                k = client_call_json(bus, call, &all);
+        if (k != EXIT_DONE)
+                return k;
+        if (args.json != JSON_OFF)
+                return print_json(all);
+        json_array_foreach (all, i, record)
+                if (!t || add_row(t, record) < 0)
+                        return client_fail(-ENOMEM);
+        table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
+        return EXIT_DONE;
 }
 
 /* ---- following ---- */
@@ -294,11 +342,13 @@ int verb_install(int argc, char **argv) {
         uint64_t since = now_real();
         int k;
 
-        k = install_dir(&dir);
+        k = args.list ? EXIT_DONE : install_dir(&dir);
         if (k != EXIT_DONE)
                 return k;
         password_agent_open();
         k = client_open(&bus);
+        if (args.list)
+                return k == EXIT_DONE ? list(bus) : k;
         if (k == EXIT_DONE)
                 k = install_ask(bus, dir, args.expect_setup_check, &id);
         return k == EXIT_DONE ? install_stay(bus, id, since, args.expect_setup_check, NULL) : k;

@@ -118,6 +118,10 @@ class Install(LabCase):
         self.assertIn("had not ended after 2 s", self.install("--expect=etcd-setup-check", expect=REJECTED))
         self.assertEqual(self.record()["state"], "timed-out")
         self.lab.mend("dh1", "master_install")
+        listed = json.loads(self.dhetcd("install", "--list", "--json=short").stdout)
+        self.assertEqual([r["state"] for r in listed],
+                         ["timed-out", "failed", "expected-failure", "expected-failure", "succeeded"])
+        self.assertIn("had not ended after 2 s", self.dhetcd("install", "--list").stdout)
         self.lab.exec("dh1", ["rm", CONF])
         self.lab.exec("dh1", ["cp", "-a", INSTALLED, CNF])
         left = self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", "dhetcd-install*"])
