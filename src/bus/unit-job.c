@@ -358,6 +358,50 @@ int unit_job_transient_open(sd_bus *bus, const char *unit, sd_bus_message **ret)
         return 0;
 }
 
+/* One property, opened up to the elements of its array of `element`. */
+static int open_array_property(sd_bus_message *m, const char *name, const char *type, const char *element) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 's', name);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', type);
+        return r < 0 ? r : sd_bus_message_open_container(m, 'a', element);
+}
+
+static int close_containers(sd_bus_message *m, unsigned n) {
+        int r = 0;
+
+        while (r >= 0 && n-- > 0)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+int unit_job_transient_command(sd_bus_message *m, const char *const *argv) {
+        int r;
+
+        r = open_array_property(m, "ExecStart", "a(sasb)", "(sasb)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'r', "sasb");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 's', argv[0]);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char **) argv);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "b", /* ignore_failure= */ false);
+        return r < 0 ? r : close_containers(m, 4);
+}
+
+int unit_job_transient_log_fields(sd_bus_message *m, const char *const *fields) {
+        int r;
+
+        r = open_array_property(m, "LogExtraFields", "aay", "ay");
+        for (; r >= 0 && *fields; fields++)
+                r = sd_bus_message_append_array(m, 'y', *fields, strlen(*fields));
+        return r < 0 ? r : close_containers(m, 3);
+}
+
 int unit_job_transient_close(sd_bus_message *m) {
         int r = sd_bus_message_close_container(m);
 

@@ -48,6 +48,9 @@ int unit_job_reload(UnitJob *j, uint64_t timeout) _must_check_;
 /* A StartTransientUnit call for unit_job_send(), opened up to its properties: append them as "(sv)", then close it. */
 int unit_job_transient_open(sd_bus *bus, const char *unit, sd_bus_message **ret) _must_check_;
 int unit_job_transient_close(sd_bus_message *m) _must_check_;
+int unit_job_transient_command(sd_bus_message *m, const char *const *argv) _must_check_; /* ExecStart= */
+/* LogExtraFields=: "NAME=VALUE" each, as many as are not NULL. */
+int unit_job_transient_log_fields(sd_bus_message *m, const char *const *fields) _must_check_;
 
 /* systemd's word for a job's end as errno: 0 for "done" alone; -EPROTO for one that is not known here. *ret_meaning
  * (may be NULL) is a static half sentence. */

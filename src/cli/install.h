@@ -10,8 +10,8 @@
 /* --installer-dir= as an absolute path without symlinks. */
 int install_dir(char **ret);
 
-/* Asks for one; its id. */
-int install_ask(sd_bus *bus, const char *dir, bool expect, char **ret_id);
+/* Sends the call of Install or Grow; the id it answers with. */
+int install_ask(sd_bus *bus, sd_bus_message *call, char **ret_id);
 
 /* Stays with it, unless --no-block; says how it ended. The exit code. */
 int install_stay(sd_bus *bus, const char *id, uint64_t since, bool expect, const char *next);

@@ -7,8 +7,7 @@
 #include "install.h"
 
 static int ask(sd_bus *bus, const char *dir, char **nodes, char **ret_id) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-        const char *id;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int k, r;
 
         k = client_new_call(bus, "Grow", &call);
@@ -17,16 +16,7 @@ static int ask(sd_bus *bus, const char *dir, char **nodes, char **ret_id) {
         r = sd_bus_message_append_basic(call, 's', dir);
         if (r >= 0)
                 r = client_append_request(call, nodes, 0);
-        if (r < 0)
-                return client_fail(r);
-        k = client_call(bus, call, &reply);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_read_basic(reply, 's', &id);
-        if (r < 0)
-                return client_fail(r);
-        *ret_id = strdup(id);
-        return *ret_id ? EXIT_DONE : client_fail(-ENOMEM);
+        return r < 0 ? client_fail(r) : install_ask(bus, call, ret_id);
 }
 
 int verb_grow(int argc, char **argv) {

@@ -49,18 +49,11 @@ int install_dir(char **ret) {
         return EXIT_DONE;
 }
 
-int install_ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+int install_ask(sd_bus *bus, sd_bus_message *call, char **ret_id) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *id;
         int k, r;
 
-        k = client_new_call(bus, "Install", &call);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_append(call, "sa{sv}t", dir, 1, "expect", "s", expect ? "etcd-setup-check" : "success",
-                                  (uint64_t) 0);
-        if (r < 0)
-                return client_fail(r);
         k = client_call(bus, call, &reply);
         if (k != EXIT_DONE)
                 return k;
@@ -69,6 +62,18 @@ int install_ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
                 return client_fail(r);
         *ret_id = strdup(id);
         return *ret_id ? EXIT_DONE : client_fail(-ENOMEM);
+}
+
+static int ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int k, r;
+
+        k = client_new_call(bus, "Install", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append(call, "sa{sv}t", dir, 1, "expect", "s", expect ? "etcd-setup-check" : "success",
+                                  (uint64_t) 0);
+        return r < 0 ? client_fail(r) : install_ask(bus, call, ret_id);
 }
 
 /* ---- listing ---- */
@@ -159,7 +164,7 @@ static void on_line(void *userdata, const JournalLine *l) {
 }
 
 /* Blocking, and short: nothing else is to be done meanwhile. NULL where it is not told. */
-static json_t *ask(Follow *f) {
+static json_t *ask_record(Follow *f) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         const char *text;
 
@@ -183,7 +188,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
         if (f->record) /* the journal has had its time */
                 return sd_event_exit(f->event, 0);
-        record = ask(f);
+        record = ask_record(f);
         if (!record && ++f->failures >= FAILURES_MAX)
                 return sd_event_exit(f->event, -ENOTCONN);
         if (!record)
@@ -350,6 +355,6 @@ int verb_install(int argc, char **argv) {
         if (args.list)
                 return k == EXIT_DONE ? list(bus) : k;
         if (k == EXIT_DONE)
-                k = install_ask(bus, dir, args.expect_setup_check, &id);
+                k = ask(bus, dir, args.expect_setup_check, &id);
         return k == EXIT_DONE ? install_stay(bus, id, since, args.expect_setup_check, NULL) : k;
 }

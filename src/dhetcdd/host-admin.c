@@ -33,29 +33,6 @@ static const char *const command[] = {
 
 /* ---- asking ---- */
 
-static int append_command(sd_bus_message *m) {
-        int r;
-
-        r = sd_bus_message_open_container(m, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", "ExecStart");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "a(sasb)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "(sasb)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sasb");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", command[0]);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) command);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "b", /* ignore_failure= */ false);
-        for (unsigned i = 0; i < 4 && r >= 0; i++)
-                r = sd_bus_message_close_container(m);
-        return r;
-}
-
 static int append_properties(sd_bus_message *m, int output_fd) {
         int r;
 
@@ -67,7 +44,7 @@ static int append_properties(sd_bus_message *m, int output_fd) {
                                           "b", true);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "StandardOutputFileDescriptor", "h", output_fd);
-        return r < 0 ? r : append_command(m);
+        return r < 0 ? r : unit_job_transient_command(m, command);
 }
 
 /* ---- reading ---- */

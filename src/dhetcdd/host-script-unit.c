@@ -199,35 +199,16 @@ static int append_exec(sd_bus_message *m, HostOperation *op) {
         return r;
 }
 
-static int append_field(sd_bus_message *m, const char *name, const char *value) {
-        _cleanup_free_ char *field = format("%s=%s", name, value);
-
-        return field ? sd_bus_message_append_array(m, 'y', field, strlen(field)) : -ENOMEM;
-}
-
 /* So that every line of the script is found by the job, on this host too. */
 static int append_log_fields(sd_bus_message *m, const HostOperation *op) {
         char address[256];
-        int r;
+        _cleanup_free_ char *job = format("DHETCD_JOB=%s", op->job), *txn = format("DHETCD_TXN=%s", op->txn),
+                            *step = format("DHETCD_STEP=%s", op->step),
+                            *host = format("DHETCD_HOST=%s", host_own_address(address));
 
-        r = sd_bus_message_open_container(m, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", "LogExtraFields");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "aay");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "ay");
-        if (r >= 0)
-                r = append_field(m, "DHETCD_JOB", op->job);
-        if (r >= 0)
-                r = append_field(m, "DHETCD_TXN", op->txn);
-        if (r >= 0)
-                r = append_field(m, "DHETCD_STEP", op->step);
-        if (r >= 0)
-                r = append_field(m, "DHETCD_HOST", host_own_address(address));
-        for (unsigned i = 0; i < 3 && r >= 0; i++)
-                r = sd_bus_message_close_container(m);
-        return r;
+        if (!job || !txn || !step || !host)
+                return -ENOMEM;
+        return unit_job_transient_log_fields(m, (const char *const[]){ job, txn, step, host, NULL });
 }
 
 /* What a root shell of an operator has, and DH_ADMIN_USER as "source dh_users" sets it. */

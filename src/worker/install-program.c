@@ -177,48 +177,6 @@ static int on_cancel(sd_event_source *source, int fd, uint32_t events, void *use
 
 /* ---- its beginning ---- */
 
-static int append_command(sd_bus_message *m, char *const *argv) {
-        int r;
-
-        r = sd_bus_message_open_container(m, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", "ExecStart");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "a(sasb)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "(sasb)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sasb");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", argv[0]);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) argv);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "b", /* ignore_failure= */ false);
-        for (unsigned i = 0; i < 4 && r >= 0; i++)
-                r = sd_bus_message_close_container(m);
-        return r;
-}
-
-static int append_log_field(sd_bus_message *m, const char *id) {
-        _cleanup_free_ char *field = format("DHETCD_JOB=%s", id);
-        int r = field ? 0 : -ENOMEM;
-
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", "LogExtraFields");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "aay");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "ay");
-        if (r >= 0)
-                r = sd_bus_message_append_array(m, 'y', field, strlen(field));
-        for (unsigned i = 0; i < 3 && r >= 0; i++)
-                r = sd_bus_message_close_container(m);
-        return r;
-}
-
 /* The installer changes this host and others, by ssh and sudo: no sandbox. */
 static int append_settings(sd_bus_message *m, const Program *p, int fd) {
         _cleanup_free_ char *description = format("Deephaven installer: %s (%s)", p->title, p->id);
@@ -243,15 +201,18 @@ static int append_settings(sd_bus_message *m, const Program *p, int fd) {
 static int send_start(Run *r, int write_end) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         const Program *p = r->program;
+        _cleanup_free_ char *field = format("DHETCD_JOB=%s", p->id);
         int k;
 
+        if (!field)
+                return -ENOMEM;
         k = unit_job_transient_open(r->bus, p->unit, &m);
         if (k >= 0)
                 k = append_settings(m, p, write_end);
         if (k >= 0)
-                k = append_log_field(m, p->id);
+                k = unit_job_transient_log_fields(m, (const char *const[]){ field, NULL });
         if (k >= 0)
-                k = append_command(m, p->argv);
+                k = unit_job_transient_command(m, (const char *const *) p->argv);
         if (k >= 0)
                 k = unit_job_transient_close(m);
         if (k >= 0)
