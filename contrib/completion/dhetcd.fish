@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # fish completion for dhetcd(1).
 
-set -l verbs list add cluster plan check schedule unschedule show report watch cancel rollback settle config rescue trust cnf install grow
+set -l verbs list add cluster plan check doctor schedule unschedule show report watch cancel rollback settle config rescue trust cnf install grow
 
 function __dhetcd_jobs --description 'jobs, of the states that are named'
     for line in (dhetcd --no-legend --no-ask-password list 2>/dev/null)
@@ -25,6 +25,7 @@ complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a list -d 'List 
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a add -d 'Add hosts to the etcd cluster'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a cluster -d 'Show the members and their status'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a 'plan check' -d 'Show what add would do'
+complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a doctor -d 'Find what is wrong'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a schedule -d 'Add hosts at a date'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a unschedule -d 'Take a schedule back'
 complete -c dhetcd -n "not __fish_seen_subcommand_from $verbs" -a show -d 'Show one job'

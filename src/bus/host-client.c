@@ -83,6 +83,10 @@ int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) 
         return call_for_json(h, &(Call){ .method = "Describe", .timeout = timeout }, ret, reterr);
 }
 
+int host_examine(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) {
+        return call_for_json(h, &(Call){ .method = "Examine", .timeout = timeout }, ret, reterr);
+}
+
 int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid,
                     char **reterr) {
         Call call = { .method = "AdminUser", .timeout = timeout };

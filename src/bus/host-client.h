@@ -64,6 +64,14 @@ int host_client_set_holder(HostClient *h, const char *holder) _must_check_;
  *   "lock": null | { "job", "holder", "since_usec" } } */
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
 
+/* Examine() → s: the same, and what only a doctor asks for:
+ * { "journal": [s] (the newest lines of dh-etcd, of a day at most), "etcd_uid": int|null,
+ *   "open_jobs": [ { "job", "state", "text" } ] (of this host, those that have not ended for good),
+ *   "data_owners": [ { "path": s (below the data directory, "" itself), "uid", "gid" } ] (one of each owner),
+ *   "data_parent": null | { "uid", "gid" }, "root_client_lacks": [s] (of endpoints, user, password),
+ *   "authority_files": [ { "file": s, "not_before_usec": int, "not_after_usec": int } ] } */
+int host_examine(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
+
 /* AdminUser() → (suu): DH_ADMIN_USER as dh_users sets it (sourced in a transient unit), with its uid and gid. */
 int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *ret_uid, uint32_t *ret_gid,
                     char **reterr) _must_check_;

@@ -15,6 +15,7 @@ enum {
         EXIT_DONE = 0,
         EXIT_FAILED = 1, /* rejected, canceled, or the call itself failed */
         EXIT_USAGE = 2,
+        EXIT_FOUND = 3, /* by the doctor */
         EXIT_ROLLED_BACK = 10,
         EXIT_STUCK = 11,
         EXIT_BUSY = 75,
@@ -55,6 +56,7 @@ extern Args args;
 
 /* The verbs; argv[0] is the verb. Each returns an exit code. */
 int verb_cluster(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
 int verb_plan(int argc, char **argv);
 int verb_add(int argc, char **argv);
 int verb_list(int argc, char **argv);

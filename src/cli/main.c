@@ -33,6 +33,7 @@ static const Verb verbs[] = {
         { "cluster", 0, 0, verb_cluster, "cluster", "Show the members of the cluster and their status" },
         { "plan", 1, -1, verb_plan, "plan NODE...", "Show what \"add\" would do, or why it would refuse" },
         { "check", 1, -1, verb_plan, "check NODE...", "The same as plan" },
+        { "doctor", 0, 0, verb_doctor, "doctor", "Find what is wrong, and what mends it" },
         { "schedule", 0, -1, verb_schedule, "schedule NODE...", "Add them at a date (--on); without NODE: list" },
         { "unschedule", 1, 1, verb_unschedule, "unschedule NODE", "Take a schedule back" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
@@ -91,7 +92,8 @@ static void help(void) {
                "  -q --quiet             No lines while a job runs; the exit code tells\n"
                "  -h --help              Show this\n"
                "     --version           Show the version\n\n"
-               "Exit codes: 0 done, 1 failed or refused, 2 usage, 10 rolled back, 11 stuck, 75 busy.\n"
+               "Exit codes: 0 done, 1 failed or refused, 2 usage, 3 doctor found something, 10 rolled back,\n"
+               "11 stuck, 75 busy.\n"
                "See dhetcd(1).\n");
 }
 

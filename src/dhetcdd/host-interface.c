@@ -7,6 +7,7 @@
 
 static const HostMethod methods[] = {
         { "Describe", "", "s", POLKIT_INSPECT, .begin = begin_describe },
+        { "Examine", "", "s", POLKIT_INSPECT, .begin = begin_examine },
         /* Asked of every host by the preflight, so that who may not manage one is refused before anything is
          * changed. */
         { "AdminUser", "", "suu", POLKIT_HOST_MANAGE, .begin = begin_admin_user },
@@ -125,6 +126,7 @@ bool host_is_idle(const Host *h) {
 const sd_bus_vtable host_vtable[] = {
         SD_BUS_VTABLE_START(0),
         METHOD("Describe", "", "", "s", ARG(facts), on_method),
+        METHOD("Examine", "", "", "s", ARG(facts), on_method),
         METHOD("AdminUser", "", "", "suu", ARG(user) ARG(uid) ARG(gid), on_method),
         METHOD("Lock", "ss", ARG(txn) ARG(holder), "", "", on_method),
         METHOD("Unlock", "s", ARG(txn), "", "", on_method),

@@ -364,6 +364,7 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("ListInstalls", "", , "s", ARG(json), manager_method_list_installs),
         METHOD("Look", "", , "s", ARG(json), manager_method_look),
         METHOD("Plan", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(json), manager_method_plan),
+        METHOD("Examine", "", , "s", ARG(json), manager_method_examine),
         METHOD("Schedule", "asa{sv}tss", ARG(nodes) ARG(options) ARG(flags) ARG(on) ARG(until), "", ,
                manager_method_schedule),
         METHOD("Unschedule", "s", ARG(node), "", , manager_method_unschedule),

@@ -5,7 +5,7 @@
  *
  *   manager.c          the object, the queue's turns, how a job begins and ends
  *   manager-bus.c      org.dhetcd1.Manager
- *   manager-look.c     Look and Plan
+ *   manager-look.c     Look, Plan and Examine
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
  *   manager-takeover.c TakeOver
@@ -111,6 +111,7 @@ int add_request_read(sd_bus_message *message, const Config *config, AddRequest *
 
 /* manager-look.c */
 int manager_method_look(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_examine(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error);
 void looks_free(Look *first);
 

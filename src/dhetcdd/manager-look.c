@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Look and Plan: read-only questions that need etcd and other hosts, which this daemon does not speak to. A transient
- * unit with a worker does, in a sandbox that lets it write nothing but its own runtime directory; it sends its answer,
- * one line of JSON, through a pipe. */
+/* Look, Plan and Examine: read-only questions that need etcd and other hosts, which this daemon does not speak to.
+ * A transient unit with a worker does, in a sandbox that lets it write nothing but its own runtime directory; it
+ * sends its answer, one line of JSON, through a pipe. */
 
 #include <fcntl.h>
 
@@ -191,6 +191,17 @@ int manager_method_look(sd_bus_message *message, void *userdata, sd_bus_error *e
         int r;
 
         r = polkit_check(m->polkit, message, POLKIT_INSPECT, NULL, manager_method_look, m, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        return request ? begin(m, message, request, error) : -ENOMEM;
+}
+
+int manager_method_examine(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_json_ json_t *request = json_pack("{sb}", "doctor", 1);
+        Manager *m = userdata;
+        int r;
+
+        r = polkit_check(m->polkit, message, POLKIT_INSPECT, NULL, manager_method_examine, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
         return request ? begin(m, message, request, error) : -ENOMEM;

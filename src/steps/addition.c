@@ -204,7 +204,7 @@ int addition_add_host(Addition *a, const char *address, const char *name, unsign
                 .client_url = copy_or_null(client_url),
                 .member_id = member_id,
                 .member = member_id != 0,
-                .new_node = a->kind != JOB_RESCUE && streq(address, a->nodes[a->index]),
+                .new_node = a->kind == JOB_ADD && a->nodes && streq(address, a->nodes[a->index]),
         };
         h->this_host = address_is_local(address) > 0;
         if (!h->address || (name && !h->name) || (peer_url && !h->peer_url) || (client_url && !h->client_url))

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "basic/error.h"
+#include "doctor.h"
 #include "forecast.h"
 #include "preflight.h"
 
@@ -198,7 +199,7 @@ static int connect_etcd(Addition *a, char **reterr) {
         return r < 0 ? r : addition_open_etcd(a, reterr);
 }
 
-static int look_at_cluster(Addition *a, json_t **ret, char **reterr) {
+int look_at_cluster(Addition *a, json_t **ret, char **reterr) {
         _cleanup_(cluster_done) Cluster c = {};
         int r;
 
@@ -273,12 +274,28 @@ static int look_at_job(Addition *a, const json_t *cluster, json_t *answer, char 
         return forecast && json_object_update(answer, forecast) >= 0 ? 0 : -ENOMEM;
 }
 
+static int examine(Addition *a, json_t *answer, char **reterr) {
+        _cleanup_json_ json_t *facts = NULL, *findings = NULL;
+        int r;
+
+        r = doctor_gather(a, &facts, reterr);
+        if (r < 0)
+                return r;
+        findings = doctor_examine(facts);
+        return !findings || json_object_set(answer, "findings", findings) < 0 ||
+                               json_object_set(answer, "cluster", json_object_get(facts, "cluster")) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
 static int answer_to(Addition *a, const json_t *request, json_t *answer, char **reterr) {
         _cleanup_json_ json_t *cluster = NULL;
         _cleanup_free_ char *why = NULL;
         bool job = a->nodes != NULL;
         int r;
 
+        if (json_is_true(json_object_get(request, "doctor")))
+                return examine(a, answer, reterr);
         r = look_at_cluster(a, &cluster, &why);
         if (r < 0 && !job)
                 return fail(reterr, r, "%s", error_text(why, r));
