@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "pager.h"
 #include "table.h"
 
 static const Column columns[] = {
@@ -127,6 +128,7 @@ int verb_doctor(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
         findings = json_object_get(v, "findings");
+        pager_open();
         k = args.json != JSON_OFF ? print_json(findings) : print_findings(findings);
         return k == EXIT_DONE && count(findings, false) > 0 ? EXIT_FOUND : k;
 }
