@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import re
 import unittest
 
 from support import COMMITTED, REJECTED, USAGE, LabCase, address, members, states
@@ -97,7 +98,7 @@ class Doctor(LabCase):
             found = self.wrong("config-list", "config-state", "config-strict", "config-force")
         self.assertIn("names etcd-9", found["config-list"]["evidence"])
         self.assertTrue(found["config-list"]["fixable"])
-        with self.config(lambda text: text.replace("name: etcd-2", "name: etcd-7", 1)):
+        with self.config(lambda text: re.sub(r"(?m)^name:.*", "name: etcd-7", text)):
             self.assertIn("etcd-7", self.wrong("config-own")["config-own"]["evidence"])
         with self.config(lambda text: "a: [\n"):
             self.assertIn("line", self.wrong("config-unusable")["config-unusable"]["evidence"])
