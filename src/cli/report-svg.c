@@ -195,6 +195,19 @@ static void draw_lag(Chart *c, const json_t *lines) {
 
 /* ---- all of it ---- */
 
+static void draw_gaps(Chart *c, const json_t *gaps) {
+        json_t *gap;
+        size_t i;
+
+        if (json_array_size(gaps) == 0)
+                return;
+        label(c, "no writes");
+        json_array_foreach ((json_t *) gaps, i, gap)
+                bar(c, "gap", json_get_integer(gap, "from_usec", 0), json_get_integer(gap, "until_usec", 0),
+                    json_get_string(gap, "host") ?: "?");
+        c->y += ROW;
+}
+
 static void draw_axis(const Chart *c, double top) {
         for (unsigned i = 0; i <= TICKS; i++) {
                 uint64_t usec = (uint64_t) (c->until - c->from) * i / TICKS;
@@ -225,6 +238,7 @@ void report_svg(FILE *f, const json_t *data) {
         draw_transactions(&c, transactions);
         STRV_FOREACH (host, hosts)
                 draw_host(&c, lines, *host);
+        draw_gaps(&c, json_object_get(data, "gaps"));
         draw_lag(&c, lines);
         draw_axis(&c, 24);
         if (fclose(c.f) != 0)

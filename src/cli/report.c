@@ -24,7 +24,7 @@ static const char head[] =
         "svg { width: 100%; height: auto; font: 11px system-ui, sans-serif }\n"
         "svg text { fill: currentColor } .label, .note { text-anchor: end } .tick { text-anchor: middle }\n"
         ".head { font-weight: bold } .note { opacity: .7 } .grid { stroke: #8884 }\n"
-        ".event { fill: #5b8def } .restart { fill: #b3261e }\n"
+        ".event { fill: #5b8def } .restart { fill: #b3261e } .gap { fill: #b3261e }\n"
         ".lag { fill: none; stroke: #2160b0; stroke-width: 1.5 }\n"
         ".p0, .p1, .p2, .p3 { color: #c5352c } .p4 { color: #b26a00 } .p5 { font-weight: bold } .p7 { opacity: .6 }\n"
         "</style>\n";
@@ -170,6 +170,24 @@ static void write_lines(FILE *f, const json_t *lines) {
         fputs("</table>\n", f);
 }
 
+static void write_gaps(FILE *f, const json_t *gaps) {
+        json_int_t sum = 0;
+        char span[32];
+        json_t *gap;
+        size_t i;
+
+        json_array_foreach ((json_t *) gaps, i, gap)
+                sum += json_get_integer(gap, "until_usec", 0) - json_get_integer(gap, "from_usec", 0);
+        span_to_string(sum > 0 ? (uint64_t) sum : 0, span);
+        if (sum > 0)
+                fprintf(f,
+                        "<p>While one of at most two voters restarted, the cluster took no writes: %zu times, %s "
+                        "together at most.</p>\n",
+                        json_array_size(gaps), span);
+        else
+                fputs("<p>No member was restarted that the quorum needed: no gap in writes is known.</p>\n", f);
+}
+
 char *report_html(const json_t *data) {
         const json_t *job = json_object_get(data, "job");
         json_t *transaction;
@@ -185,6 +203,7 @@ char *report_html(const json_t *data) {
         fputs("</title>\n</head>\n<body>\n", f);
         write_job(f, job);
         report_svg(f, data);
+        write_gaps(f, json_object_get(data, "gaps"));
         json_array_foreach (json_object_get(job, "transactions"), i, transaction)
                 write_transaction(f, transaction);
         write_lines(f, json_object_get(data, "lines"));

@@ -7,12 +7,16 @@
 
 #include "basic/json-util.h"
 
-/* `data`: {"job": what GetJob returns, "lines": [{"usec", "priority", "message", …}]}. All text of it is escaped.
- * NULL on OOM. */
+/* `data`: {"job": what GetJob returns, "lines": [{"usec", "priority", "message", …}], "gaps": of report_gaps()}. All
+ * text of it is escaped. NULL on OOM. */
 char *report_html(const json_t *data);
 
 /* Text between tags or in a quoted attribute; control characters become spaces. */
 void html_escape(FILE *f, const char *text);
+
+/* report-gaps.c: when the cluster took no writes, where that is known: an array of {"host": the one that was restarted,
+ * "from_usec", "until_usec"}, of upper bounds. NULL on OOM. */
+json_t *report_gaps(const json_t *data);
 
 /* report-svg.c: the timeline; nothing where no step was begun. */
 void report_svg(FILE *f, const json_t *data);

@@ -38,7 +38,7 @@ int verb_report(int argc, char **argv) {
         if (r < 0)
                 fprintf(stderr, "dhetcd: The journal cannot be read (%s); the report is without it\n", strerror(-r));
         data = json_pack("{sO sO}", "job", job, "lines", lines);
-        if (!data)
+        if (!data || json_object_set_new(data, "gaps", report_gaps(data)) < 0)
                 return client_fail(-ENOMEM);
         if (args.json != JSON_OFF)
                 return print_json(data);

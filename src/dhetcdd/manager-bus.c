@@ -377,7 +377,7 @@ static const sd_bus_vtable manager_vtable[] = {
         METHOD("SettleAll", "", , "as", ARG(jobs), method_settle_all),
         METHOD("ListJobs", "", , "a(sassttsu)", ARG(jobs), method_list_jobs),
         METHOD("GetJob", "s", ARG(job), "s", ARG(json), method_get_job),
-        SD_BUS_SIGNAL("JobChanged", "sss", 0),
+        SIGNAL("JobChanged", "sss", ARG(job) ARG(state) ARG(text)),
         SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("RunningJob", "s", property_get_running_job, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,

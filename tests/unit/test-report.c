@@ -62,6 +62,39 @@ static void test_nothing_gets_out(void **state) {
         assert_null(strstr(html, "inf"));
 }
 
+/* A restart of one of two voters, before the promotion and after it; the third voter makes it none. */
+static void test_gaps(void **state) {
+        static const struct {
+                const char *hosts; /* of "narrow": the members and the new node */
+                size_t gaps;
+        } cases[] = {
+                { "{\"a\": \"x\", \"b\": \"x\"}", 2 },
+                { "{\"a\": \"x\", \"b\": \"x\", \"c\": \"x\"}", 1 },
+                { "{\"a\": \"x\", \"b\": \"x\", \"c\": \"x\", \"d\": \"x\"}", 0 },
+                { "{}", 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_json_ json_t *hosts = json_loads(cases[i].hosts, 0, NULL), *gaps = NULL, *data = NULL;
+
+                data = json_pack("{s{s[{ss s[{ss sO} {ss ss sI}]}]} s[{sI ss ss ss} {sI ss ss ss} {sI ss ss ss} "
+                                 "{sI ss ss ss}]}",
+                                 "job", "transactions", "txn", "j-1", "steps", "step", "narrow", "hosts", hosts, "step",
+                                 "promote", "state", "done", "ended_usec", (json_int_t) 50, "lines", "usec",
+                                 (json_int_t) 10, "host", "a", "phase", "restarting", "txn", "j-1", "usec",
+                                 (json_int_t) 14, "host", "a", "phase", "restarted", "txn", "j-1", "usec",
+                                 (json_int_t) 60, "host", "b", "phase", "restarting", "txn", "j-1", "usec",
+                                 (json_int_t) 65, "host", "b", "phase", "restarted", "txn", "j-1");
+                assert_non_null(data);
+                gaps = report_gaps(data);
+                assert_int_equal(json_array_size(gaps), cases[i].gaps);
+                if (cases[i].gaps > 0) {
+                        assert_int_equal(json_get_integer(json_array_get(gaps, 0), "from_usec", 0), 10);
+                        assert_int_equal(json_get_integer(json_array_get(gaps, 0), "until_usec", 0), 14);
+                }
+        }
+}
+
 static void test_nothing_is_known(void **state) {
         _cleanup_json_ json_t *data = json_object();
         _cleanup_free_ char *html = report_html(data);
@@ -74,6 +107,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_escape),
                 cmocka_unit_test(test_nothing_gets_out),
+                cmocka_unit_test(test_gaps),
                 cmocka_unit_test(test_nothing_is_known),
         };
 

@@ -11,7 +11,7 @@ from .run import run
 HOST = """
 systemd systemd-sysv dbus polkitd openssh-server openssh-client etcd-server etcd-client openssl
 tar gzip iproute2 procps curl ca-certificates sudo acl attr nftables
-libjansson4 libyaml-0-2 libprotobuf-c1 libinih1 libacl1 libsystemd0
+libjansson4 libyaml-0-2 libprotobuf-c1 libinih1 libacl1 libsystemd0 python3-apt
 """.split()
 
 # Suite: Debian version, and the names that changed between suites.

@@ -1,16 +1,31 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The Debian package: installed, upgraded while a job is open, not removed then, removed and purged afterwards."""
 
+import json
+import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
 import unittest
 
-from support import LabCase, address
+from support import COMMITTED, LabCase, address
 
 TREE = pathlib.Path(__file__).resolve().parents[3]
 BUILD = TREE / "contrib" / "packaging" / "build-deb"
+
+
+PLAY = """
+- hosts: all
+  roles:
+    - role: dhetcd
+      vars:
+        dhetcd_package: "{package}"
+        dhetcd_ssh_user: dhetcd
+        dhetcd_operators: irisadmin
+        dhetcd_settings: {{job: {{KeepDays: 365}}}}
+"""
 
 
 def run(*argv, **options):
@@ -106,6 +121,49 @@ class Package(LabCase):
         self.dpkg("dh1", "--purge", "dhetcd")
         self.assertFalse(self.lab.host("dh1").path("/var/lib/dhetcd").exists())
         self.assertFalse(self.lab.host("dh1").path("/etc/dhetcd/dhetcd.conf").exists())
+
+    def play(self):
+        """What changed on each host, as Ansible counts it."""
+        hosts = "".join(f"{h.name} ansible_host={h.address} dhetcd_address={h.address}\n" for h in self.lab.hosts)
+        (self.work / "hosts").write_text(hosts)
+        (self.work / "play.yml").write_text(PLAY.format(package=self.deb))
+        ssh = f"-o UserKnownHostsFile={self.lab.dir}/known_hosts -o ControlMaster=no"
+        done = self.lab.net.exec(
+            ["ansible-playbook", "-i", self.work / "hosts", "-u", "root", "--private-key",
+             self.lab.dir / "keys/id_ed25519", "--ssh-common-args", ssh, self.work / "play.yml"],
+            timeout=300, check=False, env={
+                "PATH": os.environ["PATH"], "HOME": str(self.work), "LC_ALL": "C.UTF-8",
+                "ANSIBLE_ROLES_PATH": str(TREE / "contrib/ansible/roles"), "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3", "ANSIBLE_PIPELINING": "1"})
+        self.assertEqual(done.returncode, 0, done.stdout[-6000:] + done.stderr[-2000:])
+        return {host: int(n) for host, n in re.findall(r"(?m)^(\w+) +: ok=.* changed=(\d+)", done.stdout)}
+
+    @unittest.skipUnless(shutil.which("ansible-playbook"), "ansible is not here")
+    def test_by_ansible(self):
+        """The role of contrib/ansible brings it to hosts that know nothing of each other; a second run changes nothing."""
+        type(self).lab_options = {**self.lab_options, "suite": "bookworm"}  # both Debians' Ansible knows its Python
+        self.new_lab()
+        for host in ("dh1", "dh2"):  # what the lab has prepared is the role's to do
+            self.lab.exec(host, ["rm", "-r", "/etc/dhetcd", "/etc/ssh/ssh_known_hosts"])
+        self.assertTrue(all(n >= 5 for n in self.play().values()))
+        self.assertEqual(self.play(), {"dh1": 0, "dh2": 0})
+
+        settings = json.loads(self.dhetcd("--json=short", "config").stdout)
+        self.assertEqual({k["key"]: k["value"] for k in settings if "50-ansible" in (k["source"] or "")},
+                         {"User": "dhetcd", "KeepDays": "365"})
+        known = self.dhetcd("trust", "--list").stdout
+        for n in (1, 2):
+            self.assertIn(f"{address(n)} ", known)
+        # The key is for the bus: no shell.
+        shell = self.lab.exec("dh1", ["ssh", "-i", "/etc/dhetcd/ssh/id_ed25519", "-oBatchMode=yes",
+                                      "-oUserKnownHostsFile=/etc/dhetcd/known_hosts", f"dhetcd@{address(2)}", "id"],
+                              check=False, stdin=subprocess.DEVNULL)
+        self.assertNotIn("uid=", shell.stdout)
+
+        done = self.lab.exec("dh1", ["runuser", "-u", "irisadmin", "--", "dhetcd", "--no-ask-password", "add",
+                                     address(2)], check=False, timeout=180)
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        self.assert_voters(2)
 
 
 if __name__ == "__main__":

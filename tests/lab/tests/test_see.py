@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import unittest
+from xml.etree import ElementTree
 
 from support import COMMITTED, LAB, REJECTED, USAGE, LabCase, LabError, address, members, states
 
@@ -164,6 +165,27 @@ class See(LabCase):
                            (["-H", address(2), "config"], USAGE)):
             _, said = self.look(*argv, expect=code)
             self.assertIn("dhetcd: ", said)
+
+    def test_e_introspection_is_what_the_man_page_says(self):
+        """busctl introspect has a name for each argument, and org.dhetcd1(5) has each of them."""
+        page = (LAB.parents[1] / "contrib/man/org.dhetcd1.5.scd").read_text()
+        xml = self.lab.exec("dh1", ["busctl", "introspect", "--xml-interface", "org.dhetcd1", "/org/dhetcd1"]).stdout
+        found = 0
+        for interface in ElementTree.fromstring(xml).iter("interface"):
+            for member in interface:
+                arguments = [(a.get("direction", "in"), f"_{a.get('type')}_ {a.get('name')}")
+                             for a in member.iter("arg")]
+                if interface.get("name").startswith("org.dhetcd1."):
+                    self.assertNotIn("None", [text.split()[1] for _, text in arguments], member.attrib)
+                if interface.get("name") != "org.dhetcd1.Manager":
+                    continue
+                ins, outs = (", ".join(t for d, t in arguments if d == way) for way in ("in", "out"))
+                line = f"*{member.get('name')}*({ins})" + (f" → ({outs})" if outs else "")
+                if member.tag == "property":
+                    line = f"*{member.get('name')}* (_{member.get('type')}_"
+                self.assertIn("\n" + line, page)
+                found += 1
+        self.assertGreater(found, 15)
 
     def test_e_pager(self):
         """On a terminal what is longer than it goes through a pager; its end is not an error, and none is by wish."""
