@@ -9,19 +9,27 @@
 #include "basic/fs.h"
 #include "basic/string-util.h"
 #include "cli.h"
-#include "cnf.h"
+#include "host/cluster-cnf.h"
 #include "table.h"
 
 #define BACKUP_TRIES 10U
 
-void cnf_file_done(CnfFile *f) {
+typedef struct CnfFile {
+        char *path; /* without symlinks */
+        char *data; /* as it was read */
+        size_t size;
+        ClusterCnf *cnf;
+} CnfFile;
+
+static void cnf_file_done(CnfFile *f) {
         free(f->path);
         free(f->data);
         cluster_cnf_free(f->cnf);
         *f = (CnfFile){};
 }
 
-char *cnf_choose_path(const char *dir) {
+/* --file=, else DIR/cluster.cnf, else where the installer puts it; NULL on OOM. */
+static char *choose_path(const char *dir) {
         if (args.file)
                 return strdup(args.file);
         return dir ? format("%s/" CNF_FILE, dir) : strdup(CNF_INSTALLED);
@@ -43,21 +51,18 @@ static int say_absent(const char *path) {
         return EXIT_FAILED;
 }
 
-int cnf_open(const char *path, CnfFile *ret) {
-        _cleanup_(cnf_file_done) CnfFile f = { .path = realpath(path, NULL) };
+/* *ret is empty; the caller's to be done with, also on failure. */
+static int open_file(const char *path, CnfFile *ret) {
         _cleanup_free_ char *why = NULL;
         int r;
 
-        if (!f.path)
+        ret->path = realpath(path, NULL);
+        if (!ret->path)
                 return errno == ENOENT ? say_absent(path) : say_failed(path, "cannot be read", -errno, NULL);
-        r = read_file(f.path, CNF_SIZE_MAX, /* follow= */ false, &f.data, &f.size);
+        r = read_file(ret->path, CNF_SIZE_MAX, /* follow= */ false, &ret->data, &ret->size);
         if (r >= 0)
-                r = cluster_cnf_parse(f.data, f.size, &f.cnf, &why);
-        if (r < 0)
-                return say_failed(f.path, "cannot be read", r, why);
-        *ret = f;
-        f = (CnfFile){};
-        return EXIT_DONE;
+                r = cluster_cnf_parse(ret->data, ret->size, &ret->cnf, &why);
+        return r < 0 ? say_failed(ret->path, "cannot be read", r, why) : EXIT_DONE;
 }
 
 /* ---- writing ---- */
@@ -195,7 +200,8 @@ static int print_result(const CnfFile *f, const char *diff, const char *backup) 
         return EXIT_DONE;
 }
 
-int cnf_add_hosts(CnfFile *f, char *const *hosts, char **ret_backup) {
+/* Adds the hosts, with the roles and the key of the command line, shows the diff, and writes it unless --dry-run. */
+static int add_hosts(CnfFile *f, char *const *hosts) {
         _cleanup_strv_ char **roles = NULL;
         _cleanup_free_ char *why = NULL, *text = NULL, *diff = NULL, *backup = NULL;
         CnfAddition a;
@@ -220,11 +226,7 @@ int cnf_add_hosts(CnfFile *f, char *const *hosts, char **ret_backup) {
                 print_diff(diff);
         if (*diff && !args.dry_run)
                 k = write_with_backup(f, text, size, &backup);
-        if (k == EXIT_DONE)
-                k = print_result(f, diff, backup);
-        if (k == EXIT_DONE && ret_backup)
-                *ret_backup = TAKE_PTR(backup);
-        return k;
+        return k == EXIT_DONE ? print_result(f, diff, backup) : k;
 }
 
 /* ---- showing ---- */
@@ -341,11 +343,11 @@ int verb_cnf(int argc, char **argv) {
                 fprintf(stderr, "dhetcd: --file= and --installer-dir= exclude each other\n");
                 return EXIT_USAGE;
         }
-        path = cnf_choose_path(args.installer_dir);
+        path = choose_path(args.installer_dir);
         if (!path)
                 return client_fail(-ENOMEM);
-        k = cnf_open(path, &f);
+        k = open_file(path, &f);
         if (k != EXIT_DONE)
                 return k;
-        return add ? cnf_add_hosts(&f, argv + 2, NULL) : streq(argv[1], "show") ? show(&f) : check(&f);
+        return add ? add_hosts(&f, argv + 2) : streq(argv[1], "show") ? show(&f) : check(&f);
 }
