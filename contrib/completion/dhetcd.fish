@@ -74,6 +74,7 @@ complete -c dhetcd -l role -x -a 'QUERY MERGE INFRA' -d 'A role of new nodes bes
 complete -c dhetcd -l host-key -x -d 'DH_NODE_n_KEY names a host'
 complete -c dhetcd -l dry-run -d 'Only show what would be changed'
 complete -c dhetcd -l expect -x -a etcd-setup-check -d 'The expected failure is a success'
+complete -c dhetcd -l fix -d 'Mend what is safe to mend'
 complete -c dhetcd -l json -x -a 'pretty short off' -d 'Output as JSON'
 complete -c dhetcd -s H -l host -x -a '(__dhetcd_hosts)' -d 'Ask the dhetcdd of another host'
 complete -c dhetcd -l no-pager -d 'Do not pipe output into a pager'

@@ -7,6 +7,7 @@
 typedef enum JobKind {
         JOB_ADD,    /* a node to the cluster, one transaction each */
         JOB_RESCUE, /* a member that has lost its quorum: one transaction, and one node: itself */
+        JOB_REPAIR, /* what the doctor finds: one transaction, and one node: this host */
         _JOB_KIND_MAX,
         _JOB_KIND_INVALID = -22, /* -EINVAL */
 } JobKind;

@@ -290,6 +290,19 @@ int host_restore_data_directory(HostClient *h, const char *txn, const char *step
                                    reterr);
 }
 
+int host_own_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
+
+        return call_without_answer(h, &(Call){ "OwnDataDirectory", arguments, ELEMENTSOF(arguments), timeout }, reterr);
+}
+
+int host_disown_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
+
+        return call_without_answer(h, &(Call){ "DisownDataDirectory", arguments, ELEMENTSOF(arguments), timeout },
+                                   reterr);
+}
+
 int host_manage_unit(HostClient *h, const char *txn, const char *step, const char *verb, uint64_t timeout,
                      char **reterr) {
         CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step), CALL_STRING(verb), CALL_UINT64(timeout) };

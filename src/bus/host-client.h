@@ -167,6 +167,15 @@ int host_prepare_data_directory(HostClient *h, const char *txn, const char *step
 int host_restore_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout,
                                 char **reterr) _must_check_;
 
+/* OwnDataDirectory(s txn, s step): the data directory of config.yaml, /var/lib/etcd/dh and what is in them become
+ * etcd's (the directories also the group's of DH_ADMIN_USER), though they are in use. -EREMOTEIO, with nothing changed,
+ * where something of another owner in it is no plain file with one name.
+ * DisownDataDirectory(s txn, s step): undoes it. */
+int host_own_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout,
+                            char **reterr) _must_check_;
+int host_disown_data_directory(HostClient *h, const char *txn, const char *step, uint64_t timeout,
+                               char **reterr) _must_check_;
+
 /* ManageUnit(s txn, s step, s verb, t timeout) → s result: dh-etcd.service through systemd's own bus interface, its job
  * waited for. Verbs: start, stop, restart (reset-failed first), enable, disable. A verb is done again when the same
  * (txn, step, verb) comes again unless the record says it was done, and nothing was restored in this transaction since.

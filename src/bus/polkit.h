@@ -18,6 +18,7 @@
 #define POLKIT_ROLLBACK "org.dhetcd1.rollback"
 #define POLKIT_RESCUE "org.dhetcd1.rescue"
 #define POLKIT_INSTALL "org.dhetcd1.install"
+#define POLKIT_REPAIR "org.dhetcd1.repair"
 #define POLKIT_SCHEDULE "org.dhetcd1.schedule"
 #define POLKIT_HOST_MANAGE "org.dhetcd1.host-manage"
 

@@ -49,6 +49,7 @@ typedef struct Args {
         const char *file, *host_key; /* cnf */
         char **roles;                /* of new nodes in cluster.cnf */
         bool dry_run;
+        bool fix;                /* doctor */
         bool expect_setup_check; /* install */
 } Args;
 

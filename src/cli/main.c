@@ -84,6 +84,7 @@ static void help(void) {
                "     --expect=etcd-setup-check\n"
                "                         With install: the vendor's expected failure is a success\n"
                "     --dry-run           With cnf add: only show what would be changed\n"
+               "     --fix               With doctor: mend what is safe to mend, as one job\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "  -H --host=[USER@]HOST  Ask the dhetcdd of another host, over ssh\n"
                "     --no-pager          Do not pipe output into a pager\n"
@@ -124,6 +125,7 @@ enum {
         OPT_HOST_KEY,
         OPT_DRY_RUN,
         OPT_EXPECT,
+        OPT_FIX,
         OPT_JSON,
         OPT_NO_PAGER,
         OPT_NO_LEGEND,
@@ -158,6 +160,7 @@ static const struct option long_options[] = {
         { "host-key", required_argument, NULL, OPT_HOST_KEY },
         { "dry-run", no_argument, NULL, OPT_DRY_RUN },
         { "expect", required_argument, NULL, OPT_EXPECT },
+        { "fix", no_argument, NULL, OPT_FIX },
         { "json", required_argument, NULL, OPT_JSON },
         { "host", required_argument, NULL, 'H' },
         { "no-pager", no_argument, NULL, OPT_NO_PAGER },
@@ -286,6 +289,9 @@ static int parse_option(int c) {
                 return parse_expect(optarg);
         case OPT_DRY_RUN:
                 args.dry_run = true;
+                return 1;
+        case OPT_FIX:
+                args.fix = true;
                 return 1;
         case OPT_JSON:
                 return parse_json_mode(optarg);

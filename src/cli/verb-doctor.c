@@ -4,6 +4,7 @@
 
 #include "basic/string-util.h"
 #include "cli.h"
+#include "follow.h"
 #include "pager.h"
 #include "table.h"
 
@@ -115,6 +116,43 @@ static int ask(sd_bus *bus, json_t **ret) {
         return k;
 }
 
+static int show(const json_t *findings) {
+        int k = args.json != JSON_OFF ? print_json(findings) : print_findings(findings);
+
+        return k == EXIT_DONE && count(findings, false) > 0 ? EXIT_FOUND : k;
+}
+
+/* What is found first, then the job, then what is left; the job's end where it is a bad one. */
+static int fix(sd_bus *bus, const json_t *findings) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_json_ json_t *after = NULL;
+        uint64_t since = now_real();
+        const char *job;
+        int k, r;
+
+        if (count(findings, true) == 0)
+                return show(findings);
+        if (args.json == JSON_OFF && !args.quiet)
+                (void) print_findings(findings);
+        k = client_new_call(bus, "Repair", &call);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_append(call, "t", (uint64_t) 0);
+        if (r < 0)
+                return client_fail(r);
+        k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_read_basic(reply, 's', &job);
+        if (r < 0)
+                return client_fail(r);
+        k = follow_job(job, since, FOLLOW_OWN);
+        if (k != EXIT_DONE || args.json != JSON_OFF)
+                return k;
+        k = ask(bus, &after);
+        return k == EXIT_DONE ? show(json_object_get(after, "findings")) : k;
+}
+
 int verb_doctor(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_json_ json_t *v = NULL;
@@ -128,7 +166,8 @@ int verb_doctor(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
         findings = json_object_get(v, "findings");
+        if (args.fix)
+                return fix(bus, findings);
         pager_open();
-        k = args.json != JSON_OFF ? print_json(findings) : print_findings(findings);
-        return k == EXIT_DONE && count(findings, false) > 0 ? EXIT_FOUND : k;
+        return show(findings);
 }

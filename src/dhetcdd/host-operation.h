@@ -207,6 +207,10 @@ typedef struct HostDataPaths {
 void host_data_paths_done(HostDataPaths *p);
 int host_data_paths(HostOperation *op, HostDataPaths *ret) _must_check_;
 
+/* host-owner.c */
+int begin_own_data_directory(HostOperation *op) _must_check_;
+int begin_disown_data_directory(HostOperation *op) _must_check_;
+
 /* host-script.c */
 int check_run_script(HostOperation *op) _must_check_;
 int begin_run_script(HostOperation *op) _must_check_;

@@ -362,6 +362,7 @@ static const sd_bus_vtable manager_vtable[] = {
                manager_method_grow),
         METHOD("GetInstall", "s", ARG(install), "s", ARG(json), manager_method_get_install),
         METHOD("ListInstalls", "", , "s", ARG(json), manager_method_list_installs),
+        METHOD("Repair", "t", ARG(flags), "s", ARG(job), manager_method_repair),
         METHOD("Look", "", , "s", ARG(json), manager_method_look),
         METHOD("Plan", "asa{sv}t", ARG(nodes) ARG(options) ARG(flags), "s", ARG(json), manager_method_plan),
         METHOD("Examine", "", , "s", ARG(json), manager_method_examine),

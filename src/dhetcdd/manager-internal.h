@@ -8,6 +8,7 @@
  *   manager-look.c     Look, Plan and Examine
  *   manager-request.c  what AddNodes may ask for
  *   manager-rescue.c   Rescue
+ *   manager-repair.c   Repair
  *   manager-takeover.c TakeOver
  *   manager-install.c  Install, GetInstall, ListInstalls: the vendor's installer
  *   manager-schedule.c Schedule, Unschedule, and what the timers ask for
@@ -87,6 +88,9 @@ void manager_uninhibit(Manager *m);
 /* manager-rescue.c */
 int manager_method_rescue(sd_bus_message *message, void *userdata, sd_bus_error *error);
 void manager_end_rescued(Manager *m, const Job *j); /* j is committed: the stuck job whose place it took has ended */
+
+/* manager-repair.c */
+int manager_method_repair(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* manager-request.c: one a{sv} of a call, into `options`. */
 typedef struct RequestOption {

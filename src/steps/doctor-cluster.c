@@ -17,7 +17,7 @@ static void root_client(Doctor *d, const char *address, const json_t *facts) {
         const char *file = json_string_value(json_array_get(lacks, 0));
         json_t *f;
 
-        if (!file || !(own || doctor_member(d, address)))
+        if (!file || !(own || (doctor_member(d, address) && !doctor_never_started(doctor_member(d, address)))))
                 return; /* the vendor does not put it on every host */
         f = doctor_found(d, address, "%s/%s is not there", DH_ROOT_CLIENT_DIR, file);
         if (json_get_string(facts, "package_digest"))

@@ -168,7 +168,7 @@ static void data_owner(Doctor *d, const char *address, const json_t *facts) {
 static void config_unusable(Doctor *d, const json_t *m, const char *address, const json_t *facts) {
         const char *error = json_get_string(facts, "config_error");
 
-        if (!facts || json_is_object(config_of(facts)))
+        if (!facts || doctor_never_started(m) || json_is_object(config_of(facts)))
                 return;
         doctor_command(doctor_found(d, address, "%s", error ?: DH_ETCD_CONFIG " is not there"), address,
                        "cd %s && %s etcd unpackage-server NODE-NUMBER", DH_SYSCONFIG_DIR, DH_CONFIG_PACKAGER);
@@ -212,7 +212,15 @@ static char *compare_list(const Doctor *d, const char *initial_cluster) {
         return NULL;
 }
 
-/* The voters, by the member list's order; NULL where one has no name yet. */
+/* By node number: "etcd-2=…" before "etcd-10=…", as the generator lists them. */
+static int compare_entries(const void *x, const void *y) {
+        const char *a = *(char *const *) x, *b = *(char *const *) y;
+        size_t n = strcspn(a, "="), m = strcspn(b, "=");
+
+        return n != m ? (n > m) - (n < m) : strcmp(a, b);
+}
+
+/* The voters; NULL where one has no name yet. */
 static char *list_of_voters(const Doctor *d) {
         _cleanup_strv_ char **entries = NULL;
         json_t *row;
@@ -229,6 +237,8 @@ static char *list_of_voters(const Doctor *d) {
                 if (!entry || strv_append(&entries, entry) < 0)
                         return NULL;
         }
+        if (entries)
+                qsort(entries, strv_length(entries), sizeof(char *), compare_entries);
         return strv_join(entries, ",");
 }
 

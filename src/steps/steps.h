@@ -16,6 +16,9 @@ int lock_hosts(struct Addition *a, char **reterr);
 extern const Step step_rescue_look, step_rescue_lock, step_rescue_stop, step_rescue_data, step_rescue_config,
         step_rescue_start, step_rescue_release, step_rescue_verify;
 
+extern const Step step_repair_look, step_repair_lock, step_repair_config, step_repair_owner, step_repair_verify,
+        step_repair_learner;
+
 typedef struct Plan {
         const Step *const *steps;
         unsigned n;
@@ -25,3 +28,5 @@ typedef struct Plan {
 extern const Plan plan_add;
 /* plan-rescue.c */
 extern const Plan plan_rescue;
+/* plan-repair.c */
+extern const Plan plan_repair;

@@ -49,7 +49,9 @@ static int exit_status(int state) {
 }
 
 static const Plan *plan_of(const Addition *a) {
-        static const Plan *const plans[_JOB_KIND_MAX] = { [JOB_ADD] = &plan_add, [JOB_RESCUE] = &plan_rescue };
+        static const Plan *const plans[_JOB_KIND_MAX] = {
+                [JOB_ADD] = &plan_add, [JOB_RESCUE] = &plan_rescue, [JOB_REPAIR] = &plan_repair
+        };
 
         return plans[a->kind];
 }

@@ -6,8 +6,9 @@ import json
 import re
 import unittest
 
-from support import COMMITTED, REJECTED, USAGE, LabCase, address, members, states
+from support import COMMITTED, REJECTED, ROLLED_BACK, USAGE, LabCase, address, members, states
 
+import vendor_steps
 from dhlab.client import Client
 from dhlab.grpc import field
 
@@ -58,13 +59,19 @@ class Doctor(LabCase):
         """A file is another one for a while: change(text) or, without change, gone. Owner and mode stay."""
         self.lab.exec(host, ["cp", "-a", path, "/root/kept"])
         try:
-            if change:
+            if change == self.unchanged:
+                pass
+            elif change:
                 self.lab.host(host).path(path, follow=True).write_text(change(self.lab.read(host, path)))
             else:
                 self.lab.exec(host, ["rm", path])
             yield
         finally:
             self.lab.exec(host, ["cp", "-a", "--remove-destination", "/root/kept", path])
+
+    def unchanged(self, text):
+        """For file(): only put back what others change."""
+        return text
 
     def config(self, change):
         return self.file("dh2", CONFIG, change)
@@ -158,6 +165,146 @@ class Doctor(LabCase):
         finally:
             self.lab.etcdctl("dh1", "alarm", "disarm")
             client.close()
+
+    # -- learners and phantoms --------------------------------------------------------------
+    def add_member(self, number, *options):
+        """A member that nobody starts; etcd refuses it until every voter has been connected for 5 s."""
+        def added():
+            return self.lab.etcdctl("dh1", "member", "add", f"etcd-{number}", *options,
+                                    f"--peer-urls=https://{address(number)}:2380", check=False).returncode == 0
+        self.wait("a member is added", added, timeout=15)
+        return next(f"{int(m['ID']):x}" for m in self.lab.members()["members"] if not m.get("name"))
+
+    def test_e_phantom_voter(self):
+        member = self.add_member(3)
+        try:
+            found = self.examine()
+        finally:
+            self.lab.etcdctl("dh1", "member", "remove", member)
+        self.assertIn("never started", found["phantom-voter"]["evidence"])
+        self.assertIn(f"member remove {member}", found["phantom-voter"]["command"])
+        self.assertFalse(found["phantom-voter"]["fixable"])
+
+    def unpack(self):
+        """Page, steps 3 and 4, for dh3 alone: etcd is not started."""
+        package = vendor_steps.generate(self.lab, self.lab.hosts)
+        new = self.lab.host("dh3")
+        new.write(f"{vendor_steps.AT}/dh_etcd_config.tgz", package, 0o600)
+        new.exec(["env", "-C", vendor_steps.AT, f"{vendor_steps.ILLUMON}/install/config_packager.sh", "etcd",
+                  "unpackage-server", "3"])
+        new.write("/etc/systemd/system/dh-etcd.service", self.lab.read("dh2", "/etc/systemd/system/dh-etcd.service"))
+
+    def start_wrongly(self, **keys):
+        for key, value in keys.items():
+            vendor_steps.edit(self.lab.host("dh3"), key.replace("_", "-"), value)
+        self.lab.exec("dh3", ["sh", "-c", "systemctl daemon-reload; systemctl start --no-block dh-etcd"])
+
+    def journal_tells(self, text):
+        return text in self.lab.exec("dh3", ["journalctl", "-q", "-u", "dh-etcd", "-o", "cat"]).stdout
+
+    def clean_dh3(self):
+        self.lab.exec("dh3", ["sh", "-c", "systemctl stop dh-etcd; systemctl reset-failed dh-etcd; rm -rf /etc/etcd/dh "
+                              "/var/lib/etcd/dh /etc/systemd/system/dh-etcd.service; systemctl daemon-reload"])
+
+    def test_f_learner_does_not_start(self):
+        listed = ",".join(f"etcd-{n}=https://{address(n)}:2380" for n in (1, 2, 3))
+        member = self.add_member(3, "--learner")
+        try:
+            with self.file("dh1", vendor_steps.PACKAGE, self.unchanged):
+                self.unpack()
+            self.start_wrongly(initial_cluster_state="new")
+            self.wait("etcd tells of the mismatch", lambda: self.journal_tells("cluster ID mismatch"), 30)
+            found = self.examine()
+            for finding in ("dead-learner", "learner-state-new", "learner-data-left", "cluster-id-mismatch"):
+                self.assertEqual(found[finding]["host"], address(3), finding)
+            self.assertFalse(found["dead-learner"]["fixable"])  # it has data
+            self.lab.exec("dh3", ["sh", "-c", "systemctl stop dh-etcd; rm -rf /var/lib/etcd/dh/*"])
+            self.start_wrongly(initial_cluster_state="existing",
+                               initial_cluster=listed + ",etcd-4=https://10.128.1.90:2380")
+            self.wait("etcd tells of the count", lambda: self.journal_tells("member count is unequal"), 30)
+            self.assertIn("count is unequal", self.examine()["member-count-unequal"]["evidence"])
+        finally:
+            self.lab.etcdctl("dh1", "member", "remove", member)
+            self.clean_dh3()
+
+    # -- dhetcd's own, and mending ----------------------------------------------------------
+    def data(self, host="dh2"):
+        return self.lab.exec(host, ["sh", "-c", "readlink -f /var/lib/etcd/dh/$(basename $(readlink /etc/etcd/dh/latest))"]
+                             ).stdout.strip()
+
+    def owners(self):
+        return self.lab.exec("dh2", ["find", "/var/lib/etcd/dh", "-printf", "%p %U:%G\n"]).stdout
+
+    def spoil(self):
+        """A wrong list on dh2, a data directory that is root's, a lock without a job; the files as they are then."""
+        self.lab.exec("dh2", ["sed", "-i", "-e", "s/^initial-cluster: .*/initial-cluster: "
+                              "etcd-9=https:\\/\\/10.128.1.90:2380/", "-e",
+                              "s/^initial-cluster-state: .*/initial-cluster-state: existing/", "--follow-symlinks", CONFIG])
+        self.lab.exec("dh2", ["sh", "-c", f"chown root:root {self.data()} {self.data()}/member/snap/db"])
+        lock = {"job": "12345678", "holder": address(1), "since_usec": 1}
+        self.lab.exec("dh2", ["install", "-d", "-m", "0700", "/var/lib/dhetcd/host"])
+        self.lab.write("dh2", LOCK, json.dumps(lock), 0o600)
+
+    def fix(self, expect):
+        done = self.dhetcd("doctor", "--fix")
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_g_fix(self):
+        owners = self.owners()
+        self.add_member(3, "--learner")
+        self.spoil()
+        found = self.examine()
+        self.assertEqual({"config-list", "config-state", "data-owner", "lock-left", "dead-learner"}, set(found))
+        self.assertTrue(all(f["fixable"] for f in found.values()), found)
+        self.assertIn("Nothing is wrong.", self.fix(COMMITTED))
+        self.assertEqual(self.examine(expect=COMMITTED), {})
+        self.assertEqual(self.newest_job()["kind"], "repair")
+        self.assertEqual(self.owners(), owners)
+        self.assert_configs(2)
+        self.assert_voters(2)
+        self.assert_nothing_left()
+        self.assertEqual(self.newest_job()["state"], "committed")
+        self.assertEqual(self.dhetcd("rollback", self.newest_job()["job"]).returncode, REJECTED)
+        jobs = len(self.job_files("dh1"))
+        self.fix(COMMITTED)  # nothing to do: no job
+        self.assertEqual(len(self.job_files("dh1")), jobs)
+
+    def test_h_a_fix_that_fails_is_put_back(self):
+        owners = self.owners()
+        self.add_member(3, "--learner")
+        self.spoil()
+        database = self.data() + "/member/snap/db"
+        self.lab.exec("dh2", ["ln", database, "/var/lib/etcd/dh/second-name"])
+        before, spoilt, listed = states(self.lab), self.owners(), members(self.lab)
+        try:
+            said = self.fix(ROLLED_BACK)
+            self.assertIn("find ", said)
+            self.assertEqual(states(self.lab), before)
+            self.assertEqual(self.owners(), spoilt)
+            self.assertEqual(members(self.lab), listed)
+            self.assertIn("12345678", self.lab.read("dh2", LOCK))
+        finally:
+            self.lab.exec("dh2", ["rm", "/var/lib/etcd/dh/second-name"])
+        self.fix(COMMITTED)
+        self.assertEqual(self.owners(), owners)
+        self.assert_configs(2)
+        self.assert_voters(2)
+
+    def test_h_not_everybody_may_mend(self):
+        self.spoil()
+        before = states(self.lab), self.owners()
+        rule = ('polkit.addRule(function(a, s) { if (a.id == "org.dhetcd1.inspect" && s.user == "watcher") '
+                '{ return polkit.Result.YES; } });')
+        self.lab.write("dh1", "/etc/polkit-1/rules.d/50-watcher.rules", rule)
+        self.lab.exec("dh1", ["systemctl", "restart", "polkit"])
+        argv = ["runuser", "-u", "watcher", "--", "dhetcd", "--no-ask-password", "doctor"]
+        self.assertEqual(self.lab.exec("dh1", argv, check=False).returncode, FOUND)
+        done = self.lab.exec("dh1", [*argv, "--fix"], check=False)
+        self.assertEqual(done.returncode, REJECTED, done.stdout)
+        self.assertIn("authentication", done.stderr)
+        self.assertEqual((states(self.lab), self.owners()), before)
+        self.fix(COMMITTED)
 
 
 if __name__ == "__main__":

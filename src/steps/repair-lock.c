@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Every host that takes part: its lock, from a job that has ended and left it too, and a first snapshot, which the undo
+ * is proved against. */
+
+#include "basic/error.h"
+#include "repair.h"
+#include "steps.h"
+#include "takeover.h"
+
+static const json_t *lock_left_on(const Addition *a, const Host *h) {
+        return json_object_get(repair_find(a, "lock-left", h->address), "fix");
+}
+
+static char *txn_of(const json_t *left) {
+        return format("%s-1", json_get_string(left, "job") ?: "");
+}
+
+static int lock_host(Addition *a, Host *h, char **reterr) {
+        const json_t *left = lock_left_on(a, h);
+        char digest[DIGEST_HEX_SIZE];
+        int r = 0;
+
+        if (left) {
+                _cleanup_free_ char *txn = txn_of(left);
+
+                r = txn ? host_unlock(h->client, txn, CALL_TIMEOUT, reterr) : -ENOMEM;
+        }
+        if (r >= 0)
+                r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, reterr);
+        return r < 0 ? r : host_snapshot(h->client, a->txn, step_repair_lock.name, CALL_TIMEOUT, digest, reterr);
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+
+        FOREACH_HOST (h, a) {
+                int r = lock_host(a, h, reterr);
+
+                if (r < 0)
+                        return r;
+        }
+        return txn_remember(a->transaction, "snapshots-taken", json_true(), reterr);
+}
+
+static int prove_undone(Host *h, Addition *a, char **reterr) {
+        _cleanup_strv_ char **differences = NULL;
+        _cleanup_free_ char *list = NULL;
+        int r = host_compare(h->client, a->txn, step_repair_lock.name, CALL_TIMEOUT, &differences, reterr);
+
+        if (r < 0 || !differences || !*differences)
+                return r;
+        list = strv_join(differences, "; ");
+        return fail(reterr, -EUCLEAN, "%s is not as it was: %s", h->address, list ?: "");
+}
+
+/* The lock that was left is given back as well: all is as it was. */
+static int release(Addition *a, Host *h, char **reterr) {
+        const json_t *left = lock_left_on(a, h);
+        _cleanup_free_ char *txn = NULL;
+        int r = host_unlock(h->client, a->txn, CALL_TIMEOUT, reterr);
+
+        if (r < 0 || !left)
+                return r;
+        txn = txn_of(left);
+        return txn ? host_lock(h->client, txn, json_get_string(left, "holder"), CALL_TIMEOUT, reterr) : -ENOMEM;
+}
+
+static int undo(void *world, char **reterr) {
+        Addition *a = world;
+        int result = 0;
+
+        if (txn_recall(a->transaction, "snapshots-taken"))
+                FOREACH_HOST (h, a)
+                        RET_GATHER(result, prove_undone(h, a, result < 0 ? NULL : reterr));
+        if (result < 0)
+                return result;
+        FOREACH_HOST (h, a)
+                RET_GATHER(result, release(a, h, result < 0 ? NULL : reterr));
+        return result;
+}
+
+const Step step_repair_lock = {
+        .name = "repair-lock",
+        .title = "Locking every host and taking a first snapshot",
+        .rejects = true,
+        .undo_last = true,
+        .apply = apply,
+        .undo = undo,
+};
