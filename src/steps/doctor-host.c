@@ -82,14 +82,18 @@ static void learner_data(Doctor *d, const json_t *m, const char *address, const 
                        doctor_plain(path, "DATA-DIR"));
 }
 
+/* The newest line with that text in it, from a little before the text on; NULL where none. */
 static const char *line_with(const json_t *facts, const char *text) {
         const char *found = NULL;
         json_t *line;
         size_t i;
 
-        json_array_foreach (json_object_get(facts, "journal"), i, line)
-                if (json_is_string(line) && strstr(json_string_value(line), text))
-                        found = json_string_value(line); /* the newest */
+        json_array_foreach (json_object_get(facts, "journal"), i, line) {
+                const char *whole = json_string_value(line), *at = whole ? strstr(whole, text) : NULL;
+
+                if (at)
+                        found = at - whole > 100 ? at - 100 : whole;
+        }
         return found;
 }
 
@@ -98,7 +102,7 @@ static void count_unequal(Doctor *d, const char *address, const json_t *facts) {
 
         if (!line || doctor_is_healthy(doctor_member(d, address)))
                 return;
-        doctor_command(doctor_found(d, address, "journal of dh-etcd: %.400s", line), address,
+        doctor_command(doctor_found(d, address, "journal of dh-etcd: %.300s", line), address,
                        "leave only the members in initial-cluster of %s, then: systemctl restart dh-etcd",
                        DH_ETCD_CONFIG);
 }
@@ -109,7 +113,7 @@ static void id_mismatch(Doctor *d, const char *address, const json_t *facts) {
 
         if (!line || doctor_is_healthy(doctor_member(d, address)))
                 return;
-        doctor_command(doctor_found(d, address, "journal of dh-etcd: %.400s", line), address,
+        doctor_command(doctor_found(d, address, "journal of dh-etcd: %.300s", line), address,
                        "systemctl stop dh-etcd; set initial-cluster-state: existing in %s; mv %s %s.old; "
                        "systemctl start dh-etcd",
                        DH_ETCD_CONFIG, path, path);
