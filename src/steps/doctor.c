@@ -6,6 +6,15 @@
 
 /* ---- for the checks ---- */
 
+/* What was cut in the midst of a character is no UTF-8 any more, and no JSON. */
+static void make_text(char *text) {
+        _cleanup_json_ json_t *as_json = text ? json_string(text) : NULL;
+
+        for (char *p = text; p && *p && !as_json; p++)
+                if ((unsigned char) *p >= 0x80)
+                        *p = '?';
+}
+
 json_t *doctor_found(Doctor *d, const char *host, const char *evidence, ...) {
         _cleanup_free_ char *text = NULL;
         json_t *finding;
@@ -15,6 +24,7 @@ json_t *doctor_found(Doctor *d, const char *host, const char *evidence, ...) {
         if (vasprintf(&text, evidence, ap) < 0)
                 text = NULL;
         va_end(ap);
+        make_text(text);
         finding =
                 json_pack("{ss ss ss? ss ss? sn sn sb sn}", "id", d->check->id, "severity", d->check->severity, "host",
                           host, "cause", d->check->cause, "evidence", text, "command", "where", "fixable", 0, "fix");

@@ -339,6 +339,24 @@ static void test_plain(void **state) {
         assert_null(strstr(json_get_string(find(findings, "data-owner"), "command"), "reboot"));
 }
 
+/* Of a long line the part that matters; a character that is cut is no harm. */
+static void test_long_line(void **state) {
+        _cleanup_json_ json_t *facts = healthy(), *findings = NULL;
+        char line[2048] = "['";
+
+        for (size_t i = 0; i < 300; i++)
+                strcat(line, "\xc3\xa4");
+        strcat(line, "x member count is unequal ");
+        for (size_t i = 0; i < 300; i++)
+                strcat(line, "\xc3\xa4");
+        strcat(line, "']");
+        set(facts, M "health", "'no answer'");
+        set(facts, F "journal", line);
+        findings = doctor_examine(facts);
+        assert_non_null(
+                strstr(json_get_string(find(findings, "member-count-unequal"), "evidence"), "count is unequal"));
+}
+
 /* Nothing, and nonsense, is no crash. */
 static void test_untrusted(void **state) {
         static const char *const texts[] = {
@@ -359,8 +377,8 @@ static void test_untrusted(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_healthy), cmocka_unit_test(test_each),      cmocka_unit_test(test_all),
-                cmocka_unit_test(test_plain),   cmocka_unit_test(test_untrusted),
+                cmocka_unit_test(test_healthy),   cmocka_unit_test(test_each),  cmocka_unit_test(test_all),
+                cmocka_unit_test(test_long_line), cmocka_unit_test(test_plain), cmocka_unit_test(test_untrusted),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
