@@ -12,6 +12,7 @@
 #define STEPS_MAX 64U
 #define HOSTS_MAX 32U
 #define BAR_WIDTH_MAX 60U
+#define BAR_WIDTH_MIN 12U
 
 typedef enum Mark { MARK_RUNNING, MARK_DONE, MARK_SKIPPED, MARK_FAILED, MARK_UNDOING, MARK_UNDONE, _MARK_MAX } Mark;
 
@@ -188,13 +189,13 @@ static void draw_row(const Live *l, const Canvas *c, const Row *row, uint64_t no
                   row->mark == MARK_DONE ? "" : row->last ?: "");
 }
 
-static void draw_progress(const Live *l, const Canvas *c) {
-        _cleanup_free_ char *bar =
-                progress_bar(l->done, l->total, c->width < BAR_WIDTH_MAX * 2 ? c->width / 2 : BAR_WIDTH_MAX, true);
+/* "69.9M of 220.7M, 69.4M/s, left: 2.1s", or "12 of 16065 entries". */
+static char *progress_to_string(const Live *l) {
         char done[24], total[24], rate[24], left[32] = "";
+        bool bytes = streq(l->what, "bytes");
         _cleanup_free_ char *tail = NULL;
 
-        if (streq(l->what, "bytes")) {
+        if (bytes) {
                 bytes_to_string(l->done, done);
                 bytes_to_string(l->total, total);
                 bytes_to_string(l->rate, rate);
@@ -204,9 +205,20 @@ static void draw_progress(const Live *l, const Canvas *c) {
                 (void) snprintf(rate, sizeof(rate), "%" PRIu64, l->rate);
         }
         if (l->rate > 0 && l->total > l->done)
-                span_to_string((l->total - l->done) / l->rate * USEC_PER_SEC, left);
+                span_to_string((uint64_t) ((double) (l->total - l->done) / (double) l->rate * USEC_PER_SEC), left);
         tail = l->rate > 0 ? format(", %s/s%s%s", rate, *left ? ", left: " : "", left) : strdup("");
-        draw_line(c, COLOUR_NONE, "  %s %s of %s %s%s", bar ?: "", done, total, l->what, tail ?: "");
+        return tail ? format("%s of %s%s%s%s", done, total, bytes ? "" : " ", bytes ? "" : l->what, tail) : NULL;
+}
+
+/* The bar has what room the numbers leave. */
+static void draw_progress(const Live *l, const Canvas *c) {
+        _cleanup_free_ char *numbers = progress_to_string(l), *bar = NULL;
+        size_t used = 3 + (numbers ? text_width(numbers) : 0), room = c->width > used ? c->width - used : 0;
+
+        if (!numbers)
+                return;
+        bar = progress_bar(l->done, l->total, room < BAR_WIDTH_MAX ? room : BAR_WIDTH_MAX, true);
+        draw_line(c, COLOUR_NONE, "  %s %s", room >= BAR_WIDTH_MIN && bar ? bar : "", numbers);
 }
 
 char *live_draw(const Live *l, size_t width, size_t height, uint64_t now, int fd) {

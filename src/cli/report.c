@@ -15,6 +15,7 @@ static const char head[] =
         "th, td { text-align: left; padding: .15em .8em .15em 0; vertical-align: top; border-bottom: 1px solid #8884 "
         "}\n"
         "td.n { text-align: right; white-space: nowrap }\n"
+        ".log td:first-child { white-space: nowrap }\n"
         "code, .log td { font-family: ui-monospace, monospace; font-size: 12px; overflow-wrap: anywhere }\n"
         ".badge { padding: .1em .6em; border-radius: 1em; color: #fff; background: #777 }\n"
         ".committed, .done { background: #2a7d3f; fill: #2a7d3f }\n"
@@ -80,7 +81,7 @@ static void write_job(FILE *f, const json_t *job) {
         _cleanup_free_ char *options = json_to_text(json_object_get(job, "options"), JSON_COMPACT);
         _cleanup_free_ char *queued = time_to_string((uint64_t) json_get_integer(job, "queued_usec", 0));
         _cleanup_free_ char *ended = time_to_string((uint64_t) json_get_integer(job, "ended_usec", 0));
-        _cleanup_free_ char *user = format("%" JSON_INTEGER_FORMAT, json_get_integer(job, "uid", -1));
+        _cleanup_free_ char *user = format("user %" JSON_INTEGER_FORMAT, json_get_integer(job, "uid", -1));
 
         fputs("<h1>Job ", f);
         html_escape(f, json_get_string(job, "job") ?: "?");

@@ -51,7 +51,7 @@ static void test_steps(void **state) {
 static void test_progress(void **state) {
         _cleanup_(live_freep) Live *l = live_new("0123abcd");
         JournalLine progress = line(12, 3, "backup", EVENT_STEP_PROGRESS, "[3/16] backup: 1 of 4 MiB");
-        _cleanup_free_ char *during = NULL, *after = NULL;
+        _cleanup_free_ char *during = NULL, *narrow = NULL, *after = NULL;
 
         progress.what = "bytes";
         progress.done = 1 << 20;
@@ -59,8 +59,12 @@ static void test_progress(void **state) {
         progress.rate = 1 << 20;
         feed(l, line(10, 3, "backup", EVENT_STEP_STARTED, "x"));
         feed(l, progress);
-        during = draw(l, 40, 24, 12);
-        assert_non_null(strstr(during, "25% 1.0M of 4.0M"));
+        during = draw(l, 80, 24, 12);
+        assert_non_null(strstr(during, "] ")); /* a bar, and all of the numbers */
+        assert_non_null(strstr(during, " 25% 1.0M of 4.0M, 1.0M/s, left: 3.0s\n"));
+        narrow = draw(l, 40, 24, 12); /* the numbers rather than the bar */
+        assert_non_null(strstr(narrow, " 1.0M of 4.0M, 1.0M/s, left: 3.0s\n"));
+        assert_null(strstr(narrow, "] "));
         feed(l, line(13, 3, "backup", EVENT_STEP_DONE, "x"));
         after = draw(l, 100, 24, 13);
         assert_null(strstr(after, "4.0M"));
