@@ -88,6 +88,8 @@ static const char *line_with(const json_t *facts, const char *text) {
         json_t *line;
         size_t i;
 
+        if (streq(json_get_string(json_object_get(facts, "unit"), "load_state"), "not-found"))
+                return NULL; /* what was there once is no fault of now */
         json_array_foreach (json_object_get(facts, "journal"), i, line) {
                 const char *whole = json_string_value(line), *at = whole ? strstr(whole, text) : NULL;
 

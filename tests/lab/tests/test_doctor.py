@@ -6,7 +6,7 @@ import json
 import re
 import unittest
 
-from support import COMMITTED, REJECTED, ROLLED_BACK, USAGE, LabCase, address, members, states
+from support import COMMITTED, CONF, REJECTED, ROLLED_BACK, USAGE, LabCase, When, address, members, states
 
 import vendor_steps
 from dhlab.client import Client
@@ -226,6 +226,29 @@ class Doctor(LabCase):
         finally:
             self.lab.etcdctl("dh1", "member", "remove", member)
             self.clean_dh3()
+
+    # -- jobs -------------------------------------------------------------------------------
+    def test_i_jobs(self):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=1\n[ssh]\nConnectTimeoutSec=2\n")
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "hang")
+        started = When(self.lab, "start", "intent", lambda: None)
+        job = self.dhetcd("--no-block", "add", address(3)).stdout.strip()
+        try:
+            started.done()
+            found = self.examine(expect=FOUND)
+            self.assertIn(f"watch {job}", found["job-open"]["command"])
+            self.assertFalse(found["dead-learner"]["fixable"])  # it is the job's
+            self.lab.cut_link("dh3")
+            self.dhetcd("cancel", job)
+            self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck")
+            self.assertIn(f"settle {job}", self.examine()["job-stuck"]["command"])
+        finally:
+            self.lab.mend_link("dh3")
+            self.lab.mend("dh3")
+            self.lab.exec("dh1", ["rm", CONF])
+            settled = self.dhetcd("settle", job)
+        self.assertEqual(settled.returncode, ROLLED_BACK, settled.stdout + settled.stderr)
+        self.assert_unchanged(self.before, self.list_before)
 
     # -- dhetcd's own, and mending ----------------------------------------------------------
     def data(self, host="dh2"):
