@@ -38,7 +38,7 @@ def run(*argv, **options):
 class Package(LabCase):
     """On hosts of both Debians: what is built on Debian 12 is a package for Debian 13 too."""
 
-    sample = 0.5
+    sample = 0.33
     lab_options = {"hosts": 2, "members": 1, "dhetcd": False, "switches": {"ca": "same"}}
 
     @classmethod
