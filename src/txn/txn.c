@@ -394,7 +394,7 @@ static int insist(Txn *t, size_t i, uint64_t deadline, char **told, char **reter
                         return 0;
                 if (r == -ESTALE || r == -ESHUTDOWN)
                         return fail(reterr, r, "%s", r == -ESHUTDOWN ? SHUTTING_DOWN : error_text(why, r));
-                text = format("the node is a voter, but \"%s\" cannot be done: %s", t->steps[i]->title,
+                text = format("from here it only goes forward, but \"%s\" cannot be done: %s", t->steps[i]->title,
                               error_text(why, r));
                 if (!text)
                         return -ENOMEM;
