@@ -14,7 +14,8 @@
 #define OUTPUT_LINES_MAX 500U
 #define LATE_LINES_PAUSE (50 * USEC_PER_MSEC)
 #define LATE_LINES_ROUNDS 40U /* at most */
-#define LATE_LINES_QUIET 2U   /* so many rounds without a new line: that was all */
+#define LATE_LINES_QUIET 3U   /* so many rounds without a new line: that was all */
+#define LATE_LINES_NONE 30U   /* so many without any: it wrote nothing, or journald is far behind */
 #define LEFTOVER_TRIES 20U
 
 typedef struct Script {
@@ -75,7 +76,7 @@ static int read_output(HostOperation *op) {
         s->quiet = strv_length(lines) == strv_length(s->output) ? s->quiet + 1 : 0;
         strv_free(s->output);
         s->output = TAKE_PTR(lines);
-        if (s->quiet >= LATE_LINES_QUIET || ++s->rounds >= LATE_LINES_ROUNDS)
+        if (s->quiet >= (s->output ? LATE_LINES_QUIET : LATE_LINES_NONE) || ++s->rounds >= LATE_LINES_ROUNDS)
                 return answer(op);
         return host_operation_sleep(op, LATE_LINES_PAUSE, read_output);
 }
