@@ -16,7 +16,7 @@ def clock(seconds):
 
 
 class Schedule(LabCase):
-    slow = 3
+    slow, sample = 3, 0.7
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def setUp(self):

@@ -77,7 +77,7 @@ class SettleCase(LabCase):
 
 
 class Settle(SettleCase):
-    slow = 3
+    slow, sample = 3, 0.7
     # The job's host is off in the middle of a step, and of the undo.
     def test_1_job_host_off_in_deploy(self):
         self.off_and_on("deploy", "intent")

@@ -18,7 +18,7 @@ class TakeoverCase(LabCase):
 
 
 class Takeover(TakeoverCase):
-    slow = 3
+    slow, sample = 3, 0.6
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
 
     def take_over(self, job, expect, host="dh2"):
