@@ -49,6 +49,8 @@ static int answer(HostOperation *op) {
         Script *s = op->own;
         bool good = streq(s->result, "success");
 
+        /* Not before: journald learns from the unit which invocation and job a late line belongs to. */
+        (void) call_on_unit(op, "UnrefUnit", s->unit);
         if (!lines)
                 return -ENOMEM;
         STRV_FOREACH (line, s->output)
@@ -87,7 +89,6 @@ static int result_known(HostOperation *op) {
         Script *s = op->own;
         const char *result = op->unit.result;
 
-        (void) call_on_unit(op, "UnrefUnit", s->unit);
         if (!streq(op->unit.load_state, "loaded"))
                 return fail(&op->why, -ENXIO, "systemd does not know any more how %s ended; see: journalctl -u %s",
                             s->unit, s->unit);
