@@ -69,7 +69,8 @@ static int read_output(HostOperation *op) {
         Script *s = op->own;
         int r;
 
-        if (*s->invocation_id == '\0')
+        /* Nobody waits for the lines of a script whose step is taken back, and its unit is to be gone by then. */
+        if (op->canceled || *s->invocation_id == '\0')
                 return answer(op);
         r = journal_read_invocation(s->invocation_id, OUTPUT_LINES_MAX, &lines);
         if (r < 0)
