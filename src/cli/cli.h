@@ -24,6 +24,7 @@ enum {
 typedef enum JsonMode { JSON_OFF, JSON_PRETTY, JSON_SHORT } JsonMode;
 
 typedef struct Args {
+        bool help, version;
         JsonMode json;
         bool legend, no_pager;
         const char *host; /* whose dhetcdd, over ssh; NULL: this host's */
@@ -54,6 +55,10 @@ typedef struct Args {
 } Args;
 
 extern Args args;
+
+/* options.c: fills `args` in; then, whether the verb takes all that was given. A failure has been said. Exit codes. */
+int options_parse(int argc, char **argv);
+int options_check(const char *verb);
 
 /* The verbs; argv[0] is the verb. Each returns an exit code. */
 int verb_cluster(int argc, char **argv);

@@ -3,7 +3,6 @@
 /* dhetcd: the operator's command. It does nothing itself: it asks the dhetcdd of this host and shows what comes of it.
  */
 
-#include <getopt.h>
 #include <locale.h>
 
 #include "basic/string-util.h"
@@ -98,229 +97,6 @@ static void help(void) {
                "See dhetcd(1).\n");
 }
 
-enum {
-        OPT_NO_WAIT = 0x100,
-        OPT_NO_BLOCK,
-        OPT_RESTART,
-        OPT_MOVE_DATA_ASIDE,
-        OPT_REQUIRE_ODD,
-        OPT_POLICY,
-        OPT_FORCE,
-        OPT_ALL,
-        OPT_LOSE_QUORUM,
-        OPT_FROM_SNAPSHOT,
-        OPT_TAKEOVER,
-        OPT_UNIT,
-        OPT_ON,
-        OPT_UNTIL,
-        OPT_NO_CHECK,
-        OPT_SCHEDULED,
-        OPT_FINGERPRINT,
-        OPT_YES,
-        OPT_LIST,
-        OPT_REMOVE,
-        OPT_FILE,
-        OPT_INSTALLER_DIR,
-        OPT_ROLE,
-        OPT_HOST_KEY,
-        OPT_DRY_RUN,
-        OPT_EXPECT,
-        OPT_FIX,
-        OPT_JSON,
-        OPT_NO_PAGER,
-        OPT_NO_LEGEND,
-        OPT_NO_ASK_PASSWORD,
-        OPT_VERSION,
-};
-
-static const struct option long_options[] = {
-        { "no-wait", no_argument, NULL, OPT_NO_WAIT },
-        { "no-block", no_argument, NULL, OPT_NO_BLOCK },
-        { "restart", required_argument, NULL, OPT_RESTART },
-        { "move-data-aside", no_argument, NULL, OPT_MOVE_DATA_ASIDE },
-        { "require-odd", no_argument, NULL, OPT_REQUIRE_ODD },
-        { "policy", required_argument, NULL, OPT_POLICY },
-        { "force", no_argument, NULL, OPT_FORCE },
-        { "all", no_argument, NULL, OPT_ALL },
-        { "yes-i-lose-quorum", no_argument, NULL, OPT_LOSE_QUORUM },
-        { "from-snapshot", required_argument, NULL, OPT_FROM_SNAPSHOT },
-        { "takeover", no_argument, NULL, OPT_TAKEOVER },
-        { "unit", no_argument, NULL, OPT_UNIT },
-        { "on", required_argument, NULL, OPT_ON },
-        { "until", required_argument, NULL, OPT_UNTIL },
-        { "no-check", no_argument, NULL, OPT_NO_CHECK },
-        { "scheduled", no_argument, NULL, OPT_SCHEDULED },
-        { "fingerprint", required_argument, NULL, OPT_FINGERPRINT },
-        { "yes", no_argument, NULL, OPT_YES },
-        { "list", no_argument, NULL, OPT_LIST },
-        { "remove", no_argument, NULL, OPT_REMOVE },
-        { "file", required_argument, NULL, OPT_FILE },
-        { "installer-dir", required_argument, NULL, OPT_INSTALLER_DIR },
-        { "role", required_argument, NULL, OPT_ROLE },
-        { "host-key", required_argument, NULL, OPT_HOST_KEY },
-        { "dry-run", no_argument, NULL, OPT_DRY_RUN },
-        { "expect", required_argument, NULL, OPT_EXPECT },
-        { "fix", no_argument, NULL, OPT_FIX },
-        { "json", required_argument, NULL, OPT_JSON },
-        { "host", required_argument, NULL, 'H' },
-        { "no-pager", no_argument, NULL, OPT_NO_PAGER },
-        { "no-legend", no_argument, NULL, OPT_NO_LEGEND },
-        { "no-ask-password", no_argument, NULL, OPT_NO_ASK_PASSWORD },
-        { "quiet", no_argument, NULL, 'q' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, OPT_VERSION },
-        {},
-};
-
-static int parse_json_mode(const char *s) {
-        if (streq(s, "pretty"))
-                args.json = JSON_PRETTY;
-        else if (streq(s, "short"))
-                args.json = JSON_SHORT;
-        else if (streq(s, "off"))
-                args.json = JSON_OFF;
-        else {
-                fprintf(stderr, "dhetcd: --json= takes \"pretty\", \"short\" or \"off\", not \"%s\"\n", s);
-                return -EINVAL;
-        }
-        return 1;
-}
-
-static int parse_restart(const char *s) {
-        if (!streq(s, "needed") && !streq(s, "always")) {
-                fprintf(stderr, "dhetcd: --restart= takes \"needed\" or \"always\", not \"%s\"\n", s);
-                return -EINVAL;
-        }
-        args.restart = s;
-        return 1;
-}
-
-static int parse_policy(const char *s) {
-        if (!streq(s, "all") && !streq(s, "keep")) {
-                fprintf(stderr, "dhetcd: --policy= takes \"all\" or \"keep\", not \"%s\"\n", s);
-                return -EINVAL;
-        }
-        args.policy = s;
-        return 1;
-}
-
-static int parse_expect(const char *s) {
-        if (!streq(s, "etcd-setup-check")) {
-                fprintf(stderr, "dhetcd: --expect= takes \"etcd-setup-check\", not \"%s\"\n", s);
-                return -EINVAL;
-        }
-        args.expect_setup_check = true;
-        return 1;
-}
-
-/* 1: go on, 0: all is done, negative: wrong (and said). */
-static int parse_option(int c) {
-        switch (c) {
-        case OPT_NO_WAIT:
-                args.wait = false;
-                return 1;
-        case OPT_NO_BLOCK:
-                args.block = false;
-                return 1;
-        case OPT_RESTART:
-                return parse_restart(optarg);
-        case OPT_MOVE_DATA_ASIDE:
-                args.move_data_aside = true;
-                return 1;
-        case OPT_REQUIRE_ODD:
-                args.require_odd = true;
-                return 1;
-        case OPT_POLICY:
-                return parse_policy(optarg);
-        case OPT_FORCE:
-                args.force = true;
-                return 1;
-        case OPT_ALL:
-                args.all = true;
-                return 1;
-        case OPT_TAKEOVER:
-                args.takeover = true;
-                return 1;
-        case OPT_LOSE_QUORUM:
-                args.lose_quorum = true;
-                return 1;
-        case OPT_FROM_SNAPSHOT:
-                args.from_snapshot = optarg;
-                return 1;
-        case OPT_UNIT:
-                args.unit = true;
-                return 1;
-        case OPT_ON:
-                args.on = optarg;
-                return 1;
-        case OPT_UNTIL:
-                args.until = optarg;
-                return 1;
-        case OPT_NO_CHECK:
-                args.check = false;
-                return 1;
-        case OPT_SCHEDULED:
-                args.scheduled = true;
-                return 1;
-        case OPT_FINGERPRINT:
-                args.fingerprint = optarg;
-                return 1;
-        case OPT_YES:
-                args.yes = true;
-                return 1;
-        case OPT_LIST:
-                args.list = true;
-                return 1;
-        case OPT_REMOVE:
-                args.remove = true;
-                return 1;
-        case OPT_FILE:
-                args.file = optarg;
-                return 1;
-        case OPT_INSTALLER_DIR:
-                args.installer_dir = optarg;
-                return 1;
-        case OPT_ROLE:
-                return strv_append(&args.roles, optarg) < 0 ? -ENOMEM : 1;
-        case OPT_HOST_KEY:
-                args.host_key = optarg;
-                return 1;
-        case OPT_EXPECT:
-                return parse_expect(optarg);
-        case OPT_DRY_RUN:
-                args.dry_run = true;
-                return 1;
-        case OPT_FIX:
-                args.fix = true;
-                return 1;
-        case OPT_JSON:
-                return parse_json_mode(optarg);
-        case 'H':
-                args.host = optarg;
-                return 1;
-        case OPT_NO_PAGER:
-                args.no_pager = true;
-                return 1;
-        case OPT_NO_LEGEND:
-                args.legend = false;
-                return 1;
-        case OPT_NO_ASK_PASSWORD:
-                args.ask_password = false;
-                return 1;
-        case 'q':
-                args.quiet = true;
-                return 1;
-        case 'h':
-                help();
-                return 0;
-        case OPT_VERSION:
-                puts("dhetcd " DHETCD_VERSION);
-                return 0;
-        default:
-                return -EINVAL; /* said by getopt */
-        }
-}
-
 /* What is done with this host's own files, and not by its dhetcdd. */
 static bool is_local(const char *verb) {
         static const char *const local[] = {
@@ -354,8 +130,10 @@ static int run_verb(int argc, char **argv) {
                 if (!streq(v->name, argv[0]))
                         continue;
                 if (argc - 1 >= v->min && (v->max < 0 || argc - 1 <= v->max)) {
-                        int k = check_host(v->name);
+                        int k = options_check(v->name);
 
+                        if (k == EXIT_DONE)
+                                k = check_host(v->name);
                         return k == EXIT_DONE ? v->run(argc, argv) : k;
                 }
                 fprintf(stderr, "dhetcd: Too %s arguments; the form is: dhetcd %s\n",
@@ -367,15 +145,18 @@ static int run_verb(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-        int c, r;
+        int k;
 
         (void) setlocale(LC_ALL, "");
-        while ((c = getopt_long(argc, argv, "qhH:", long_options, NULL)) >= 0) {
-                r = parse_option(c);
-                if (r <= 0)
-                        return r < 0 ? EXIT_USAGE : EXIT_DONE;
-        }
-        r = run_verb(argc - optind, argv + optind);
+        k = options_parse(argc, argv);
+        if (k != EXIT_DONE)
+                return k;
+        if (args.help)
+                help();
+        else if (args.version)
+                puts("dhetcd " DHETCD_VERSION);
+        else
+                k = run_verb(argc - optind, argv + optind);
         pager_close();
-        return r;
+        return k;
 }

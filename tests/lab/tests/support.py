@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the integration tests of dhetcd share."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -188,6 +189,24 @@ class LabCase(unittest.TestCase):
     def remove_learner(self):
         learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
         self.lab.etcdctl("dh1", "member", "remove", f"{int(learner['ID']):x}")
+
+    @contextlib.contextmanager
+    def other_version(self, host):
+        """The host's dhetcdd is of another version for a while, which is given: the same program with that text."""
+        program = "/usr/libexec/dhetcd/dhetcdd"
+        text = self.lab.exec(host, ["cat", program], text=False).stdout
+        version = self.dhetcd("--version").stdout.split()[1].encode()
+        other = version[:-1] + (b"9" if version[-1:] != b"9" else b"8")
+        self.assertIn(version, text)
+        self.lab.exec(host, ["systemctl", "stop", "dhetcdd"])
+        self.lab.exec(host, ["mv", program, "/root/dhetcdd"])
+        self.lab.exec(host, ["tee", program], input=text.replace(version + b"\0", other + b"\0"), text=False)
+        self.lab.exec(host, ["chmod", "755", program])
+        try:
+            yield other.decode()
+        finally:
+            self.lab.exec(host, ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec(host, ["mv", "/root/dhetcdd", program])
 
     def journal(self, job, host="dh1"):
         lines = self.lab.exec(host, ["journalctl", "--no-pager", "-o", "json", f"DHETCD_JOB={job}"]).stdout

@@ -1,9 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bad input: each with a clear error, and nothing changed."""
 
+import json
 import unittest
+from xml.etree import ElementTree
 
-from support import REJECTED, LabCase, address, members, states
+from support import REJECTED, USAGE, LabCase, address, members, states
+
+VERBS = ("list", "add", "cluster", "plan", "check", "doctor", "schedule", "unschedule", "show", "report", "watch", "cancel",
+         "rollback", "settle", "config", "rescue", "trust", "cnf", "install", "grow")
+MISUSED = {  # arguments that are too few, too many, of another verb, or no value of theirs
+    "list": ["x", "--fix", "--json=yaml", "--json"],
+    "add": ["", f"{address(3)} --dry-run", f"{address(3)} --on=02:00", f"{address(3)} --restart=never", f"{address(3)} --policy=some"],
+    "cluster": ["x", "--force"], "plan": ["", f"{address(3)} --no-block"], "check": ["", f"{address(3)} --takeover"],
+    "doctor": ["x", "--dry-run", "--all"], "schedule": [address(3), "--on=02:00", f"{address(3)} --on=02:00 --until=teatime"],
+    "unschedule": ["", "a b", "--all"], "show": ["", "a b", "x --force"], "report": ["", "a b", "x --on=y"],
+    "watch": ["a b", "x --all"], "cancel": ["", "a b", "x --no-block"], "rollback": ["", "a b", "x --all"],
+    "settle": ["", "a b", "x --all", "--all --takeover", "x --force"], "config": ["x", "--file=x"], "rescue": ["a b", "--force"],
+    "trust": ["", "a b", "--list x", "x --fingerprint=MD5:12"],
+    "cnf": ["", "other", "show --file=x --installer-dir=y", "check x", "add --fix"], "install": ["", "x", "--installer-dir=/ --expect=y"],
+    "grow": ["", address(3)],
+}
+NO_JOBS = ("ffffffff", "", "../../../etc", "x" * 300, "a\nb", "%s%n")
 
 
 class Reject(LabCase):
@@ -18,6 +36,69 @@ class Reject(LabCase):
             self.assertIn(word, output)
         self.assert_unchanged(self.before, self.list_before)
 
+    # -- every verb, every method -----------------------------------------------------------
+    def test_a_every_verb(self):
+        self.assertEqual(set(MISUSED), set(VERBS))
+        said = self.dhetcd("--help").stdout
+        self.assertEqual([v for v in VERBS if f"\n  {v}" not in said], [])
+        for verb in VERBS:
+            for text in (*MISUSED[verb], "--no-such-option"):
+                with self.subTest(verb=verb, text=text):
+                    done = self.dhetcd(verb, *text.split())
+                    self.assertEqual((done.returncode, done.stdout), (USAGE, ""), done.stderr)
+                    self.assertIn("dhetcd: ", done.stderr)
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_a_no_such_job(self):
+        for verb in ("show", "report", "watch", "cancel", "rollback", "settle"):
+            for job in NO_JOBS:
+                with self.subTest(verb=verb, job=job):
+                    done = self.dhetcd(verb, "--", job)
+                    self.assertIn(done.returncode, (REJECTED, USAGE))
+                    self.assertEqual((done.stdout, done.stderr.count("\n")), ("", 1))
+                    self.assertTrue(done.stderr.startswith("dhetcd: "))
+        self.assert_unchanged(self.before, self.list_before)
+
+    def busctl(self, *argv):
+        return self.lab.exec("dh1", ["busctl", *argv], check=False)
+
+    def methods(self):
+        """(interface, method, signature) of all that dhetcdd has."""
+        xml = self.busctl("introspect", "--xml-interface", "org.dhetcd1", "/org/dhetcd1").stdout
+        for interface in ElementTree.fromstring(xml).iter("interface"):
+            if interface.get("name").startswith("org.dhetcd1."):
+                for method in interface.iter("method"):
+                    yield interface.get("name"), method.get("name"), "".join(
+                        a.get("type") for a in method.iter("arg") if a.get("direction") == "in")
+
+    @staticmethod
+    def arguments(signature, text):
+        """As busctl takes them: this text, or 0, for each; one element of each array, none of a dictionary."""
+        signature = signature.replace("a{sv}", "0")
+        return [x for c in signature for x in {"s": [text], "a": ["1"]}.get(c, ["0"])]
+
+    def test_b_every_method(self):
+        """What no program of ours would send: an error, or an answer that is JSON, and the daemon lives."""
+        found = list(self.methods())
+        self.assertGreater(len(found), 40)
+        for interface, method, signature in found:
+            if "h" in signature or "ay" in signature:  # busctl has no file to give
+                continue
+            for text in ("", "../../../etc/passwd", "x" * 5000, "a\nb"):
+                with self.subTest(method=method, text=text[:20]):
+                    done = self.busctl("--json=short", "call", "org.dhetcd1", "/org/dhetcd1", interface, method,
+                                       *([signature, *self.arguments(signature, text)] if signature else []))
+                    if "s" in signature.replace("a{sv}", "") and method != "Plan":
+                        self.assertNotEqual(done.returncode, 0, done.stdout)
+                    elif done.stdout:
+                        json.loads(done.stdout)
+        self.wait("no job is open", lambda: all(j["state"] == "rejected" for j in map(json.loads, self.job_files("dh1"))))
+        told = self.lab.exec("dh1", ["journalctl", "-u", "dhetcdd", "-o", "cat"]).stdout
+        for word in ("code=dumped", "code=killed", "Sanitizer"):
+            self.assertNotIn(word, told)
+        self.assert_unchanged(self.before, self.list_before)
+
+    # -- dhetcd add -------------------------------------------------------------------------
     def test_not_an_address(self):
         for text in ("dh3", "10.128.1.300", "010.128.1.151", "10.128.1.151 ", "-rf", "10.128.1.151;reboot", "127.0.0.1",
                      "0.0.0.0", "fe80::1%eth0"):
@@ -115,21 +196,9 @@ class Reject(LabCase):
                     address(3), says=["password"])
 
     def test_other_version(self):
-        """The new host's dhetcdd is of another version: the same program with another version's text."""
-        program = "/usr/libexec/dhetcd/dhetcdd"
-        text = self.lab.exec("dh3", ["cat", program], text=False).stdout
-        version = self.dhetcd("--version").stdout.split()[1].encode()
-        other = version[:-1] + (b"9" if version[-1:] != b"9" else b"8")
-        self.assertIn(version, text)
-        self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
-        self.lab.exec("dh3", ["mv", program, "/root/dhetcdd"])
-        self.lab.exec("dh3", ["tee", program], input=text.replace(version + b"\0", other + b"\0"), text=False)
-        self.lab.exec("dh3", ["chmod", "755", program])
-        try:
-            self.refused(address(3), says=[address(3), version.decode(), other.decode()])
-        finally:
-            self.lab.exec("dh3", ["systemctl", "stop", "dhetcdd"])
-            self.lab.exec("dh3", ["mv", "/root/dhetcdd", program])
+        version = self.dhetcd("--version").stdout.split()[1]
+        with self.other_version("dh3") as other:
+            self.refused(address(3), says=[address(3), version, other])
 
     def test_port_behind_a_firewall(self):
         drop = "table inet firewall { chain in { type filter hook input priority 0; tcp dport 2380 drop;\n}\n}\n"
