@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The facts of a doctor: the cluster as "dhetcd cluster" shows it, and every host that may matter: this one, all
- * members, and where there is no member list, whom this host's config.yaml names. */
+ * members, where there is no member list whom this host's config.yaml names, and whose job holds one of these. */
 
 #include "basic/error.h"
 #include "doctor.h"
@@ -92,6 +92,22 @@ static json_t *examine_host(Addition *a, Host *h) {
                          admin ?: json_null(), "admin_error", string_or_null(k, admin_why));
 }
 
+/* Examines them in turn; the list may grow meanwhile by the holders of their locks. */
+static int examine_hosts(Addition *a, json_t *hosts) {
+        for (size_t i = 0; i < a->n_hosts; i++) {
+                json_t *host = examine_host(a, a->hosts + i), *lock;
+                int r;
+
+                if (json_array_append_new(hosts, host) < 0)
+                        return -ENOMEM;
+                lock = json_object_get(json_object_get(host, "facts"), "lock");
+                r = add_host(a, json_get_string(lock, "holder"));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int find_hosts(Addition *a, const json_t *cluster, char **reterr) {
         _cleanup_(host_client_freep) HostClient *own = NULL;
         _cleanup_json_ json_t *facts = NULL;
@@ -118,9 +134,9 @@ int doctor_gather(Addition *a, json_t **ret, char **reterr) {
         r = find_hosts(a, cluster, reterr);
         if (r < 0)
                 return r;
-        FOREACH_PLANNED (h, a)
-                if (json_array_append_new(hosts, examine_host(a, h)) < 0)
-                        return -ENOMEM;
+        r = examine_hosts(a, hosts);
+        if (r < 0)
+                return r;
         *ret = json_pack("{sI ss so so sO}", "now_usec", (json_int_t) now_real(), "own", addition_this_host(a)->address,
                          "cluster", cluster ? json_incref(cluster) : json_null(), "cluster_error",
                          string_or_null(k, why), "hosts", hosts);

@@ -9,6 +9,7 @@ import unittest
 from support import COMMITTED, CONF, REJECTED, ROLLED_BACK, USAGE, LabCase, When, address, members, states
 
 import vendor_steps
+from dhlab import rootfs
 from dhlab.client import Client
 from dhlab.grpc import field
 
@@ -24,18 +25,7 @@ openssl req -x509 -key x.key -subj /CN=x -not_before 20200101000000Z -not_after 
 """
 
 
-class Doctor(LabCase):
-    lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "same"}}
-
-    @classmethod
-    def new_lab(cls):
-        super().new_lab()
-        cls.lab.exec("dh1", ["useradd", "watcher"])
-
-    def setUp(self):
-        self.before, self.list_before = states(self.lab), members(self.lab)
-
-    # -- doing ------------------------------------------------------------------------------
+class DoctorCase(LabCase):
     def examine(self, expect=FOUND):
         """What is wrong, by id: the notes are left out, but for job-open."""
         done = self.dhetcd("--json=short", "doctor")
@@ -54,6 +44,19 @@ class Doctor(LabCase):
             self.assertIn(f["host"], (host, None), f)
         return found
 
+
+class Doctor(DoctorCase):
+    lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "same"}}
+
+    @classmethod
+    def new_lab(cls):
+        super().new_lab()
+        cls.lab.exec("dh1", ["useradd", "watcher"])
+
+    def setUp(self):
+        self.before, self.list_before = states(self.lab), members(self.lab)
+
+    # -- doing ------------------------------------------------------------------------------
     @contextlib.contextmanager
     def file(self, host, path, change):
         """A file is another one for a while: change(text) or, without change, gone. Owner and mode stay."""
@@ -146,6 +149,11 @@ class Doctor(LabCase):
         with self.file("dh2", "/root/.ssh/authorized_keys", None):
             self.wrong("host-silent")
 
+    def test_c_other_version(self):
+        with self.other_version("dh2") as other:
+            found = self.wrong("dhetcd-version")
+        self.assertIn(f"dhetcd {other} there", found["dhetcd-version"]["evidence"])
+
     # -- members ----------------------------------------------------------------------------
     def test_d_voter_silent(self):
         self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
@@ -223,6 +231,12 @@ class Doctor(LabCase):
                                initial_cluster=listed + ",etcd-4=https://10.128.1.90:2380")
             self.wait("etcd tells of the count", lambda: self.journal_tells("member count is unequal"), 30)
             self.assertIn("count is unequal", self.examine()["member-count-unequal"]["evidence"])
+            self.lab.exec("dh3", ["sh", "-c", "systemctl stop dh-etcd; rm -rf /var/lib/etcd/dh/*; journalctl --rotate; "
+                                  "journalctl --vacuum-size=1"])
+            self.start_wrongly(initial_cluster=listed)  # rightly, and nobody promotes it
+            self.wait("the learner answers", lambda: "learner-left" in self.examine(), 30)
+            found = self.wrong("learner-left", "root-client-missing", host=address(3))  # nor did it get its client
+            self.assertIn(f"member promote {member}", found["learner-left"]["command"])
         finally:
             self.lab.etcdctl("dh1", "member", "remove", member)
             self.clean_dh3()
@@ -264,9 +278,27 @@ class Doctor(LabCase):
                               "etcd-9=https:\\/\\/10.128.1.90:2380/", "-e",
                               "s/^initial-cluster-state: .*/initial-cluster-state: existing/", "--follow-symlinks", CONFIG])
         self.lab.exec("dh2", ["sh", "-c", f"chown root:root {self.data()} {self.data()}/member/snap/db"])
-        lock = {"job": "12345678", "holder": address(1), "since_usec": 1}
+        self.lock(holder=address(1))
+
+    def lock(self, holder):
+        """dh2 is held by a job that nobody knows."""
         self.lab.exec("dh2", ["install", "-d", "-m", "0700", "/var/lib/dhetcd/host"])
-        self.lab.write("dh2", LOCK, json.dumps(lock), 0o600)
+        self.lab.write("dh2", LOCK, json.dumps({"job": "12345678", "holder": holder, "since_usec": 1}), 0o600)
+
+    def test_g_lock_whose_holder_is_silent(self):
+        """It may have to be taken over: this is not mended unasked."""
+        self.lab.write("dh1", CONF, "[ssh]\nConnectTimeoutSec=2\n")
+        self.lock(holder=address(9))
+        try:
+            found = self.examine()
+            self.assertEqual({f: found[f]["host"] for f in found}, {"lock-left": address(2), "host-silent": address(9)})
+            self.assertIn("--takeover 12345678", found["lock-left"]["command"])
+            self.assertFalse(found["lock-left"]["fixable"])
+            self.lock(holder=address(3))  # no member, and asked all the same
+            self.assertTrue(self.wrong("lock-left")["lock-left"]["fixable"])
+        finally:
+            self.lab.exec("dh2", ["rm", LOCK])
+            self.lab.exec("dh1", ["rm", CONF])
 
     def fix(self, expect):
         done = self.dhetcd("doctor", "--fix")
@@ -328,6 +360,31 @@ class Doctor(LabCase):
         self.assertIn("authentication", done.stderr)
         self.assertEqual((states(self.lab), self.owners()), before)
         self.fix(COMMITTED)
+
+
+class DoctorOldest(DoctorCase):
+    """With etcd 3.4.23: a member without its host, and one whose etcd is newer."""
+
+    lab_options = {"hosts": 3, "members": 3, "suite": "bookworm", "switches": {"ca": "same"}}
+
+    def test_a_phantom_voter(self):
+        self.lab.exec("dh3", ["sh", "-c", "systemctl stop dh-etcd && mv /var/lib/etcd/dh /var/lib/etcd/away"])
+        try:
+            found = self.wrong("phantom-voter", host=address(3))
+        finally:
+            self.lab.exec("dh3", ["sh", "-c", "mv /var/lib/etcd/away /var/lib/etcd/dh && systemctl start dh-etcd"])
+            self.lab.wait_healthy(3)
+        self.assertIn("neither its data nor etcd", found["phantom-voter"]["evidence"])
+        self.assertEqual(self.examine(expect=COMMITTED), {})
+
+    def test_b_mixed_versions(self):
+        """As in the middle of an upgrade; last, since etcd does not go back."""
+        self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
+        self.lab.host("dh2").write("/usr/bin/etcd", (rootfs.base("trixie") / "usr/bin/etcd").read_bytes(), 0o755)
+        self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
+        self.lab.wait_healthy(3)
+        found = self.wrong("version-mixed")
+        self.assertRegex(found["version-mixed"]["evidence"], r"etcd 3\.5\.\d+; .* has 3\.4\.")
 
 
 if __name__ == "__main__":
