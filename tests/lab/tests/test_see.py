@@ -9,7 +9,7 @@ import sys
 import unittest
 from xml.etree import ElementTree
 
-from support import COMMITTED, LAB, REJECTED, USAGE, LabCase, LabError, address, members, states
+from support import COMMITTED, LAB, REJECTED, ROLLED_BACK, USAGE, LabCase, LabError, address, members, states
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.dhetcd1.inspect" && subject.user == "watcher") { return polkit.Result.YES; }
@@ -213,6 +213,28 @@ class See(LabCase):
         self.assertEqual(self.everything(), before)
 
     # -- a job ------------------------------------------------------------------------------
+    def test_f_a_bar_for_what_takes_long(self):
+        """The snapshot's bytes, over links made slow; then the job is taken back."""
+        links = (("dh1", "lo"), ("dh2", "host0"))  # the first or the second member gives it
+        for host, link in links:
+            self.lab.exec(host, ["tc", "qdisc", "add", "dev", link, "root", "tbf", "rate", "1mbit", "burst", "128kb",
+                                 "latency", "400ms"])
+        try:
+            job = self.look("--no-block", "add", address(3))[0].strip()
+            terminal = Terminal(self.lab, 100, ["dhetcd", "watch", job])
+            try:
+                bar = r"█+[^█]* \d[\d.]*[KM] of \d[\d.]*[KM], \d[\d.]*K/s, left: \d"
+                self.wait_showing("a bar of bytes", lambda: re.search(bar, terminal.screen()), terminal)
+                self.look("cancel", job)
+                self.wait_showing("the job has ended", lambda: terminal.exit_code() is not None, terminal)
+                self.assertEqual(terminal.exit_code(), ROLLED_BACK)
+                self.assertNotIn("█", terminal.screen())
+            finally:
+                terminal.close()
+        finally:
+            for host, link in links:
+                self.lab.exec(host, ["tc", "qdisc", "del", "dev", link, "root"])
+
     def test_f_follow(self):
         job = self.look("--no-block", "add", address(3))[0].strip()
         narrow = Terminal(self.lab, 80, ["dhetcd", "watch", job], user="watcher")
