@@ -8,7 +8,7 @@
 #include "basic/json-util.h"
 
 int schedules_read(sd_bus *bus, json_t **ret);
-void schedules_print(sd_bus *bus, const json_t *schedules);
+int schedules_print(sd_bus *bus, const json_t *schedules);
 int schedules_list(void);
 
 /* Whether now is a date of the schedule of this node, a minute late at most. */

@@ -58,6 +58,17 @@ char *text_cut(const char *text, size_t width) {
         return TAKE_PTR(copy);
 }
 
+char *strings_join(const json_t *list) {
+        _cleanup_strv_ char **all = NULL;
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach ((json_t *) list, i, entry)
+                if (strv_append(&all, json_string_value(entry) ?: "?") < 0)
+                        return NULL;
+        return all ? strv_join(all, ",") : strdup("");
+}
+
 void bytes_to_string(uint64_t bytes, char ret[static 16]) {
         static const char units[] = "BKMGT";
         double value = (double) bytes;
@@ -156,6 +167,12 @@ int table_add_coloured(Table *t, Colour colour, const char *text) {
 
 int table_add(Table *t, const char *text) {
         return table_add_coloured(t, COLOUR_NONE, text);
+}
+
+int table_add_strings(Table *t, const json_t *list) {
+        _cleanup_free_ char *text = strings_join(list);
+
+        return text ? table_add(t, text) : -ENOMEM;
 }
 
 static size_t find_widths(const Table *t, size_t widths[static TABLE_COLUMNS_MAX], bool legend) {

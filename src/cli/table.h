@@ -22,6 +22,7 @@ DEFINE_CLEANUP(Table *, table_free)
 
 /* The next cell, row by row; NULL is "-". */
 int table_add(Table *t, const char *text) _must_check_;
+int table_add_strings(Table *t, const json_t *list) _must_check_; /* joined; none is "-" */
 int table_add_coloured(Table *t, Colour colour, const char *text) _must_check_;
 
 /* `width` 0: as wide as it is. Colours go where descriptor `fd` has them. */
@@ -30,6 +31,9 @@ void table_print(const Table *t, FILE *f, int fd, size_t width, bool legend);
 size_t text_width(const char *text); /* columns on a terminal, of UTF-8 */
 /* At most `width` columns of it, with "…" where something was cut, without control characters; NULL on OOM. */
 char *text_cut(const char *text, size_t width);
+
+/* The strings of an array, with commas; NULL on OOM. */
+char *strings_join(const json_t *list);
 
 /* "12.3M" */
 void bytes_to_string(uint64_t bytes, char ret[static 16]);

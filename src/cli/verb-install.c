@@ -79,27 +79,18 @@ static int ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
 /* ---- listing ---- */
 
 static int add_row(Table *t, const json_t *record) {
-        _cleanup_strv_ char **nodes = NULL;
-        _cleanup_free_ char *when = NULL, *all = NULL;
         uint64_t ended = (uint64_t) json_get_integer(record, "ended_usec", 0);
-        const json_t *node;
-        size_t i;
+        _cleanup_free_ char *when =
+                time_to_string(ended > 0 ? ended : (uint64_t) json_get_integer(record, "asked_usec", 0));
         int r;
 
-        json_array_foreach (json_object_get(record, "nodes"), i, node)
-                if (strv_append(&nodes, json_string_value(node) ?: "?") < 0)
-                        return -ENOMEM;
-        when = time_to_string(ended > 0 ? ended : (uint64_t) json_get_integer(record, "asked_usec", 0));
-        all = nodes ? strv_join(nodes, ",") : NULL;
-        if (!when || (nodes && !all))
-                return -ENOMEM;
         r = table_add(t, json_get_string(record, "install"));
         if (r >= 0)
                 r = table_add(t, json_get_string(record, "state"));
         if (r >= 0)
                 r = table_add(t, when);
         if (r >= 0)
-                r = table_add(t, all);
+                r = table_add_strings(t, json_object_get(record, "nodes"));
         if (r >= 0)
                 r = table_add(t, json_get_string(record, "dir"));
         return r < 0 ? r : table_add(t, json_get_string(record, "text"));

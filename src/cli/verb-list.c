@@ -6,6 +6,12 @@
 #include "cli.h"
 #include "pager.h"
 #include "schedules.h"
+#include "table.h"
+
+static const Column columns[] = {
+        { "JOB" },   { "STATE" }, { "PLACE", .right = true, .spare = true }, { "ENDED OR QUEUED", .spare = true },
+        { "NODES" }, { "TEXT" },
+};
 
 typedef struct Row {
         const char *id, *state, *text; /* of the reply */
@@ -32,19 +38,6 @@ static int read_row(sd_bus_message *reply, Row *ret) {
         return r < 0 ? r : 1;
 }
 
-static void print_row(const Row *row) {
-        _cleanup_free_ char *when = time_to_string(row->ended_usec > 0 ? row->ended_usec : row->queued_usec);
-        _cleanup_free_ char *nodes = strv_join(row->nodes, ",");
-        char position[16] = "-";
-
-        if (streq(row->state, "queued"))
-                (void) snprintf(position, sizeof(position), "%u", row->position);
-        printf("%-8s %s%-11s%s %-5s %-19s %-30s ", row->id, colour_on(1, state_colour(row->state)), row->state,
-               colour_off(1), position, when ?: "?", nodes ?: "?");
-        print_clean(stdout, row->text);
-        putchar('\n');
-}
-
 static json_t *row_to_json(const Row *row) {
         json_t *nodes = json_array();
 
@@ -63,16 +56,65 @@ static int list_schedules(sd_bus *bus) {
         if (k != EXIT_DONE || json_array_size(schedules) == 0)
                 return k;
         printf("\n");
-        schedules_print(bus, schedules);
+        return schedules_print(bus, schedules);
+}
+
+static int read_jobs(sd_bus_message *reply, json_t *jobs) {
+        Row row;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
+        while (r >= 0 && (row = (Row){}, r = read_row(reply, &row)) > 0) {
+                if (json_array_append_new(jobs, row_to_json(&row)) < 0)
+                        r = -ENOMEM;
+                strv_free(row.nodes);
+        }
+        return r;
+}
+
+static int add_row(Table *t, const json_t *job) {
+        uint64_t ended = (uint64_t) json_get_integer(job, "ended_usec", 0);
+        const char *state = json_get_string(job, "state");
+        _cleanup_free_ char *when =
+                time_to_string(ended > 0 ? ended : (uint64_t) json_get_integer(job, "queued_usec", 0));
+        char position[16] = "";
+        int r;
+
+        if (streq(state, "queued"))
+                (void) snprintf(position, sizeof(position), "%lld", (long long) json_get_integer(job, "position", 0));
+        r = table_add(t, json_get_string(job, "job"));
+        if (r >= 0)
+                r = table_add_coloured(t, state_colour(state), state);
+        if (r >= 0)
+                r = table_add(t, position);
+        if (r >= 0)
+                r = table_add(t, when);
+        if (r >= 0)
+                r = table_add_strings(t, json_object_get(job, "nodes"));
+        return r < 0 ? r : table_add(t, json_get_string(job, "text"));
+}
+
+static int print_jobs(const json_t *jobs) {
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
+        size_t i, n = json_array_size(jobs);
+        json_t *job;
+
+        if (!t)
+                return client_fail(-ENOMEM);
+        json_array_foreach ((json_t *) jobs, i, job)
+                if (add_row(t, job) < 0)
+                        return client_fail(-ENOMEM);
+        table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
+        if (args.legend)
+                printf("\n%zu job%s.%s\n", n, n == 1 ? "" : "s",
+                       n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
         return EXIT_DONE;
 }
 
 int verb_list(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-        _cleanup_json_ json_t *array = json_array();
-        unsigned n = 0;
-        Row row;
+        _cleanup_json_ json_t *jobs = json_array();
         int k, r;
 
         k = client_open(&bus);
@@ -83,24 +125,12 @@ int verb_list(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
 
-        pager_open();
-        if (args.json == JSON_OFF && args.legend)
-                printf("%-8s %-11s %-5s %-19s %-30s %s\n", "JOB", "STATE", "PLACE", "ENDED OR QUEUED", "NODES", "TEXT");
-        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
-        while (r >= 0 && (row = (Row){}, r = read_row(reply, &row)) > 0) {
-                if (args.json == JSON_OFF)
-                        print_row(&row);
-                else
-                        (void) json_array_append_new(array, row_to_json(&row));
-                strv_free(row.nodes);
-                n++;
-        }
+        r = read_jobs(reply, jobs);
         if (r < 0)
                 return client_fail(r);
+        pager_open();
         if (args.json != JSON_OFF)
-                return print_json(array);
-        if (args.legend)
-                printf("\n%u job%s.%s\n", n, n == 1 ? "" : "s",
-                       n > 0 ? " See \"dhetcd show JOB\" for one of them." : "");
-        return list_schedules(bus);
+                return print_json(jobs);
+        k = print_jobs(jobs);
+        return k == EXIT_DONE ? list_schedules(bus) : k;
 }

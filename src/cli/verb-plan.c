@@ -14,28 +14,17 @@ static const Column columns[] = {
         { "OUTAGE", .right = true },
 };
 
-static char *join(const json_t *list) {
-        _cleanup_strv_ char **all = NULL;
-        json_t *entry;
-        size_t i;
-
-        json_array_foreach ((json_t *) list, i, entry)
-                if (strv_append(&all, json_string_value(entry) ?: "?") < 0)
-                        return NULL;
-        return strv_join(all, ",");
-}
-
 static int add_step(Table *t, const json_t *s, size_t n_hosts) {
         const json_t *hosts = json_object_get(s, "hosts"), *restarts = json_object_get(s, "restarts");
         bool skipped = json_is_true(json_object_get(s, "skipped"));
         bool perhaps = json_is_true(json_object_get(s, "perhaps"));
-        _cleanup_free_ char *on = json_array_size(hosts) == n_hosts ? strdup("all") : join(hosts), *who = NULL;
+        _cleanup_free_ char *on = json_array_size(hosts) == n_hosts ? strdup("all") : strings_join(hosts), *who = NULL;
         char index[16], time[16], outage[24] = "none";
         json_int_t down = json_get_integer(s, "outage_seconds", 0);
         int r = 0;
 
         if (json_array_size(restarts) > 0)
-                who = perhaps ? format("perhaps %zu", json_array_size(restarts)) : join(restarts);
+                who = perhaps ? format("perhaps %zu", json_array_size(restarts)) : strings_join(restarts);
         (void) snprintf(index, sizeof(index), "%lld", (long long) json_get_integer(s, "index", 0));
         (void) snprintf(time, sizeof(time), "%llds", (long long) json_get_integer(s, "seconds", 0));
         if (down > 0)
@@ -177,7 +166,7 @@ static void print_hazards(const json_t *hazards) {
 
 static int print_plan(const json_t *v, const char *running) {
         const json_t *cluster = json_object_get(v, "cluster");
-        _cleanup_free_ char *nodes = join(json_object_get(v, "nodes"));
+        _cleanup_free_ char *nodes = strings_join(json_object_get(v, "nodes"));
         int k = EXIT_DONE;
 
         if (json_is_object(cluster))

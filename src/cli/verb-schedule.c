@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "pager.h"
 #include "schedules.h"
+#include "table.h"
 #include "verb-plan.h"
 
 #define DATES 3U
@@ -173,23 +174,33 @@ static uint64_t next_of(sd_bus *bus, const char *node) {
         return next;
 }
 
-void schedules_print(sd_bus *bus, const json_t *array) {
-        json_t *v, *node;
-        size_t i, k;
+static int add_row(Table *t, sd_bus *bus, const json_t *schedule) {
+        json_t *nodes = json_object_get(schedule, "nodes");
+        uint64_t next = next_of(bus, json_string_value(json_array_get(nodes, 0)) ?: "");
+        _cleanup_free_ char *when = next > 0 ? date_to_string(next) : strdup("");
+        int r;
 
-        if (args.legend)
-                printf("%-27s %-20s %-8s %s\n", "NEXT", "ON", "UNTIL", "NODES");
-        json_array_foreach (array, i, v) {
-                json_t *nodes = json_object_get(v, "nodes");
-                uint64_t next = next_of(bus, json_string_value(json_array_get(nodes, 0)) ?: "");
-                _cleanup_free_ char *when = next > 0 ? date_to_string(next) : strdup("-");
-                const char *until = json_get_string(v, "until");
+        r = table_add(t, when);
+        if (r >= 0)
+                r = table_add(t, json_get_string(schedule, "on"));
+        if (r >= 0)
+                r = table_add(t, json_get_string(schedule, "until"));
+        return r < 0 ? r : table_add_strings(t, nodes);
+}
 
-                printf("%-27s %-20s %-8s", when ?: "?", json_get_string(v, "on") ?: "?", until && *until ? until : "-");
-                json_array_foreach (nodes, k, node)
-                        printf("%c%s", k == 0 ? ' ' : ',', json_string_value(node));
-                putchar('\n');
-        }
+int schedules_print(sd_bus *bus, const json_t *schedules) {
+        static const Column columns[] = { { "NEXT" }, { "ON" }, { "UNTIL" }, { "NODES" } };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
+        json_t *schedule;
+        size_t i;
+
+        if (!t)
+                return client_fail(-ENOMEM);
+        json_array_foreach ((json_t *) schedules, i, schedule)
+                if (add_row(t, bus, schedule) < 0)
+                        return client_fail(-ENOMEM);
+        table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
+        return EXIT_DONE;
 }
 
 int schedules_list(void) {
@@ -206,8 +217,7 @@ int schedules_list(void) {
                 return k;
         pager_open();
         if (args.json == JSON_OFF) {
-                schedules_print(bus, array);
-                return EXIT_DONE;
+                return schedules_print(bus, array);
         }
         json_array_foreach (array, i, v) {
                 const char *node = json_string_value(json_array_get(json_object_get(v, "nodes"), 0));

@@ -307,7 +307,16 @@ class See(LabCase):
         for name, step in steps.items():
             self.assertRegex(text, rf"(?m)^{name} +{step['state']} ")
         self.assertIn(job["transactions"][0]["backup"]["sha256"], text)
-        self.assertEqual([j["job"] for j in self.look_json("list", user="watcher")], [self.newest()])
+        self.assertIn(self.newest(), [j["job"] for j in self.look_json("list", user="watcher")])
+        self.assertRegex(self.look("list", user="watcher")[0], rf"{self.newest()}  committed +- .*{address(3)} .{{40}}")
+        terminal = Terminal(self.lab, 60, ["dhetcd", "--no-pager", "list"], user="watcher")
+        try:
+            self.wait_showing("the list", lambda: terminal.exit_code() is not None, terminal)
+            line = next(x for x in terminal.screen().splitlines() if x.startswith(self.newest()))
+            self.assertRegex(line, rf"committed +{address(3)} .*…$")
+            self.assertLessEqual(len(line), 60)
+        finally:
+            terminal.close()
 
     def test_i_report(self):
         page = Page(self.look("report", self.newest(), user="watcher")[0])
