@@ -86,7 +86,7 @@ def run_case(bench, shape, point, fault):
     arm(lab, [*points.way(point), f"{point} {faults.action(fault)}"])
     points.pave(lab, point)
     try:
-        with lab.writer(rate=50) as writer:
+        with lab.writer(rate=10) as writer:
             job = begin(lab, point)
             hit = reach(lab, job, point, fault)
             wait_end(lab, job)

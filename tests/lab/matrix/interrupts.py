@@ -42,7 +42,7 @@ def one(bench, random, cycle):
     fault = random.choice(FORCED_FAULTS if random.random() < FORCED else POLITE_FAULTS)
     delay, place = random.uniform(0, 1.1 * cycle), "?"
     try:
-        with lab.writer(rate=50) as writer:
+        with lab.writer(rate=10) as writer:
             job = start(lab)
             time.sleep(delay)
             place = where(lab, job)

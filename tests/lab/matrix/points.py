@@ -67,4 +67,5 @@ def ends(point, fault):
     back = {"preflight": {"rejected"}, "lock": {"rejected", "rolled-back"}}.get(step, {"rolled-back"})
     if (step, at) == ("backup", "before-intent"):  # locked, and nothing else
         back = {"rejected", "rolled-back"}
-    return back if fault in faults.FATAL else back | {"committed"}
+    unwritten = (step, at, fault) == ("preflight", "before-intent", "power-job")  # what has not begun begins after the boot
+    return back if fault in faults.FATAL and not unwritten else back | {"committed"}
