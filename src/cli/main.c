@@ -99,9 +99,7 @@ static void help(void) {
 
 /* What is done with this host's own files, and not by its dhetcdd. */
 static bool is_local(const char *verb) {
-        static const char *const local[] = {
-                "config", "report", "rescue", "trust", "cnf", "install", "grow", "doctor"
-        };
+        static const char *const local[] = { "config", "report", "rescue", "trust", "cnf", "install", "grow" };
 
         for (size_t i = 0; i < ELEMENTSOF(local); i++)
                 if (streq(local[i], verb))

@@ -159,6 +159,7 @@ class See(LabCase):
         self.lab.write("dh1", "/root/.ssh/config", "IdentityFile /etc/dhetcd/ssh/id_ed25519\n")
         self.assertEqual(self.look_json("-H", address(2), "list"), [])
         self.assertEqual(len(self.look_json("--host", f"root@{address(2)}", "cluster")["members"]), 2)
+        self.assertEqual([f for f in self.look_json("-H", address(2), "doctor") if f["severity"] != "note"], [])
         _, said = self.look("-H", address(3), "add", address(1), expect=REJECTED)  # it has no root client
         self.assertIn("Only the job's state is shown", said)
         for argv, code in ((["-H", "10.128.1.99", "list"], REJECTED), (["-H", "-oProxyCommand=x", "list"], USAGE),
