@@ -107,6 +107,7 @@ const char *colour_off(int fd);
 Colour state_colour(const char *state);
 int state_exit_code(const char *state); /* -1 where a job has not ended */
 char *time_to_string(uint64_t usec);    /* local time; "-" for 0 */
+char *user_to_string(json_int_t uid);   /* "alice (1001)", a number of another host; NULL on OOM */
 int print_json(const json_t *v);        /* as --json= says; an exit code */
 /* Prints text from elsewhere without its control characters. */
 void print_clean(FILE *f, const char *text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <pwd.h>
 #include <time.h>
 
 #include "basic/string-util.h"
@@ -75,6 +76,12 @@ char *time_to_string(uint64_t usec) {
         if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm) == 0)
                 return strdup("?");
         return strdup(text);
+}
+
+char *user_to_string(json_int_t uid) {
+        const struct passwd *entry = uid >= 0 && !args.host ? getpwuid((uid_t) uid) : NULL;
+
+        return entry ? format("%s (%lld)", entry->pw_name, (long long) uid) : format("user %lld", (long long) uid);
 }
 
 int print_json(const json_t *v) {

@@ -81,7 +81,7 @@ static void write_job(FILE *f, const json_t *job) {
         _cleanup_free_ char *options = json_to_text(json_object_get(job, "options"), JSON_COMPACT);
         _cleanup_free_ char *queued = time_to_string((uint64_t) json_get_integer(job, "queued_usec", 0));
         _cleanup_free_ char *ended = time_to_string((uint64_t) json_get_integer(job, "ended_usec", 0));
-        _cleanup_free_ char *user = format("user %" JSON_INTEGER_FORMAT, json_get_integer(job, "uid", -1));
+        _cleanup_free_ char *user = user_to_string(json_get_integer(job, "uid", -1));
 
         fputs("<h1>Job ", f);
         html_escape(f, json_get_string(job, "job") ?: "?");
@@ -182,9 +182,9 @@ static void write_gaps(FILE *f, const json_t *gaps) {
         span_to_string(sum > 0 ? (uint64_t) sum : 0, span);
         if (sum > 0)
                 fprintf(f,
-                        "<p>While one of at most two voters restarted, the cluster took no writes: %zu times, %s "
-                        "together at most.</p>\n",
-                        json_array_size(gaps), span);
+                        "<p>While one of at most two voters restarted, the cluster took no writes: %s, in %zu "
+                        "part%s, at most.</p>\n",
+                        span, json_array_size(gaps), json_array_size(gaps) == 1 ? "" : "s");
         else
                 fputs("<p>No member was restarted that the quorum needed: no gap in writes is known.</p>\n", f);
 }

@@ -125,7 +125,7 @@ static void print_transactions(const json_t *transactions) {
 
 int verb_show(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_free_ char *queued = NULL, *ended = NULL;
+        _cleanup_free_ char *queued = NULL, *ended = NULL, *user = NULL;
         _cleanup_json_ json_t *v = NULL;
         const char *state;
         int k;
@@ -144,10 +144,11 @@ int verb_show(int argc, char **argv) {
         ended = time_to_string((uint64_t) json_get_integer(v, "ended_usec", 0));
         print_field("Job", argv[1]);
         printf("%12s: %s%s%s\n", "State", colour_on(1, state_colour(state)), state, colour_off(1));
+        user = user_to_string(json_get_integer(v, "uid", -1));
         print_field("Text", json_get_string(v, "text") ?: "");
         print_field("Queued", queued ?: "?");
         print_field("Ended", ended ?: "?");
-        printf("%12s: user %lld\n", "Asked by", (long long) json_get_integer(v, "uid", -1));
+        print_field("Asked by", user ?: "?");
         print_options(json_object_get(v, "options"));
         print_transactions(json_object_get(v, "transactions"));
         if (args.legend)

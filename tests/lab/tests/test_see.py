@@ -326,7 +326,7 @@ class See(LabCase):
         self.assertIn("svg", names)
         self.assertEqual([t for t in page.tags if t[0] in ("script", "img", "link", "iframe") or "src" in t[1] or
                           "href" in t[1]], [])
-        for word in ("preflight", "unlock", address(1), address(3), "committed", "raft lag", self.newest()):
+        for word in ("preflight", "unlock", address(1), address(3), "committed", "raft lag", "root (0)", self.newest()):
             self.assertIn(word, text)
         data = self.look_json("report", self.newest(), user="watcher")
         self.assertGreater(len(data["lines"]), 30)
