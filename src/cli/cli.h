@@ -89,6 +89,7 @@ int client_check_host(void);      /* what -H names; an exit code */
 int client_begin(const char *method, sd_bus **ret_bus, sd_bus_message **ret_call);
 int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
+int client_list_jobs(sd_bus *bus, json_t **ret); /* an array, as "dhetcd list --json=" has it */
 int client_get_job(sd_bus *bus, const char *job, json_t **ret);
 int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret); /* … whose answer is a JSON object */
 /* The arguments of AddNodes, Plan and Schedule, from `args`. `window`: how long it may take at a later date, in

@@ -188,3 +188,70 @@ int client_get_job(sd_bus *bus, const char *job, json_t **ret) {
                 return client_fail(r);
         return client_call_json(bus, call, ret);
 }
+
+/* ---- the jobs ---- */
+
+typedef struct Row {
+        const char *id, *state, *text; /* of the reply */
+        char **nodes;
+        uint64_t queued_usec, ended_usec;
+        uint32_t position;
+} Row;
+
+static int read_row(sd_bus_message *reply, Row *ret) {
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'r', "sassttsu");
+        if (r <= 0)
+                return r;
+        r = sd_bus_message_read_basic(reply, 's', &ret->id);
+        if (r >= 0)
+                r = sd_bus_message_read_strv(reply, &ret->nodes);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "sttsu", &ret->state, &ret->queued_usec, &ret->ended_usec, &ret->text,
+                                        &ret->position);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_exit_container(reply);
+        return r < 0 ? r : 1;
+}
+
+static json_t *row_to_json(const Row *row) {
+        json_t *nodes = json_array();
+
+        STRV_FOREACH (node, row->nodes)
+                (void) json_array_append_new(nodes, json_string(*node));
+        return json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:i}", "job", row->id, "nodes", nodes, "state", row->state,
+                         "queued_usec", (json_int_t) row->queued_usec, "ended_usec", (json_int_t) row->ended_usec,
+                         "text", row->text, "position", (int) row->position);
+}
+
+static int read_jobs(sd_bus_message *reply, json_t *jobs) {
+        Row row;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
+        while (r >= 0 && (row = (Row){}, r = read_row(reply, &row)) > 0) {
+                if (json_array_append_new(jobs, row_to_json(&row)) < 0)
+                        r = -ENOMEM;
+                strv_free(row.nodes);
+        }
+        return r;
+}
+
+int client_list_jobs(sd_bus *bus, json_t **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_json_ json_t *jobs = json_array();
+        int k, r;
+
+        k = client_new_call(bus, "ListJobs", &call);
+        if (k == EXIT_DONE)
+                k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+        r = read_jobs(reply, jobs);
+        if (r < 0)
+                return client_fail(r);
+        *ret = TAKE_PTR(jobs);
+        return EXIT_DONE;
+}

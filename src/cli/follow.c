@@ -431,3 +431,30 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
                 return EXIT_FAILED;
         return tell_end(&f);
 }
+
+int follow_call(sd_bus *bus, sd_bus_message *call, uint64_t since) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *job;
+        int k, r;
+
+        k = client_call(bus, call, &reply);
+        if (k != EXIT_DONE)
+                return k;
+        r = sd_bus_message_read_basic(reply, 's', &job);
+        if (r < 0)
+                return client_fail(r);
+
+        if (!args.block) {
+                if (args.json != JSON_OFF) {
+                        _cleanup_json_ json_t *v = json_pack("{s:s}", "job", job);
+
+                        return v ? print_json(v) : client_fail(-ENOMEM);
+                }
+                puts(job);
+                return EXIT_DONE;
+        }
+        if (!args.quiet && args.json == JSON_OFF && !args.unit)
+                fprintf(stderr, "Job %s. It goes on without this command; \"dhetcd watch %s\" comes back to it.\n", job,
+                        job);
+        return follow_job(job, since, FOLLOW_OWN);
+}

@@ -5,6 +5,7 @@
  * daemon that restarts, or a bus that goes away and comes back, is borne. */
 
 #include <stdint.h>
+#include <systemd/sd-bus.h>
 
 typedef enum FollowMode {
         FOLLOW_OWN,   /* we asked for the job: ^C (the second on a terminal) and SIGTERM cancel it */
@@ -13,3 +14,6 @@ typedef enum FollowMode {
 
 /* `since`: lines from then on (CLOCK_REALTIME). Returns the exit code that goes with the job's end. */
 int follow_job(const char *job, uint64_t since, FollowMode mode);
+
+/* Sends the call, which answers with a job, and stays with that; with --no-block it is only named. */
+int follow_call(sd_bus *bus, sd_bus_message *call, uint64_t since);

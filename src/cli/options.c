@@ -68,7 +68,7 @@ static int parse_role(const char *s) {
 
 static const Option options[] = {
         { "no-wait", no_argument, REQUEST, .clear = &args.wait },
-        { "no-block", no_argument, "add rollback settle rescue install grow", .clear = &args.block },
+        { "no-block", no_argument, "add rollback settle rescue doctor install grow", .clear = &args.block },
         { "restart", required_argument, REQUEST, .parse = parse_restart },
         { "move-data-aside", no_argument, REQUEST, .on = &args.move_data_aside },
         { "require-odd", no_argument, REQUEST, .on = &args.require_odd },

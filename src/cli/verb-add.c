@@ -7,34 +7,6 @@
 #include "follow.h"
 #include "schedules.h"
 
-/* Sends the call, which answers with a job, and stays with that. */
-static int ask(sd_bus *bus, sd_bus_message *call, uint64_t since) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *job;
-        int k, r;
-
-        k = client_call(bus, call, &reply);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_read_basic(reply, 's', &job);
-        if (r < 0)
-                return client_fail(r);
-
-        if (!args.block) {
-                if (args.json != JSON_OFF) {
-                        _cleanup_json_ json_t *v = json_pack("{s:s}", "job", job);
-
-                        return v ? print_json(v) : client_fail(-ENOMEM);
-                }
-                puts(job);
-                return EXIT_DONE;
-        }
-        if (!args.quiet && args.json == JSON_OFF && !args.unit)
-                fprintf(stderr, "Job %s. It goes on without this command; \"dhetcd watch %s\" comes back to it.\n", job,
-                        job);
-        return follow_job(job, since, FOLLOW_OWN);
-}
-
 /* What dhetcd-scheduled@.service asks for. */
 static int append_scheduled(sd_bus *bus, const char *node, sd_bus_message **ret) {
         int k, r;
@@ -68,5 +40,5 @@ int verb_add(int argc, char **argv) {
         k = client_open(&bus);
         if (k == EXIT_DONE)
                 k = args.scheduled ? append_scheduled(bus, argv[1], &call) : append_nodes(bus, argv + 1, &call);
-        return k == EXIT_DONE ? ask(bus, call, since) : k;
+        return k == EXIT_DONE ? follow_call(bus, call, since) : k;
 }

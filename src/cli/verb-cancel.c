@@ -24,35 +24,20 @@ static int call_with_job(const char *method, const char *job, int force) {
 /* The ids of the jobs in `state`. */
 static int find_jobs(const char *wanted, char ***ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_json_ json_t *jobs = NULL;
         _cleanup_strv_ char **ids = NULL;
-        const char *id, *state;
-        int k, r;
+        json_t *job;
+        size_t i;
+        int k;
 
         k = client_open(&bus);
         if (k == EXIT_DONE)
-                k = client_new_call(bus, "ListJobs", &call);
-        if (k == EXIT_DONE)
-                k = client_call(bus, call, &reply);
+                k = client_list_jobs(bus, &jobs);
         if (k != EXIT_DONE)
                 return k;
-
-        r = sd_bus_message_enter_container(reply, 'a', "(sassttsu)");
-        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'r', "sassttsu")) > 0) {
-                r = sd_bus_message_read_basic(reply, 's', &id);
-                if (r >= 0)
-                        r = sd_bus_message_skip(reply, "as");
-                if (r >= 0)
-                        r = sd_bus_message_read_basic(reply, 's', &state);
-                if (r >= 0)
-                        r = sd_bus_message_skip(reply, "ttsu");
-                if (r >= 0 && streq(state, wanted))
-                        r = strv_append(&ids, id);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(reply);
-        }
-        if (r < 0)
-                return client_fail(r);
+        json_array_foreach (jobs, i, job)
+                if (streq(json_get_string(job, "state"), wanted) && strv_append(&ids, json_get_string(job, "job")) < 0)
+                        return client_fail(-ENOMEM);
         *ret = TAKE_PTR(ids);
         return EXIT_DONE;
 }

@@ -124,10 +124,9 @@ static int show(const json_t *findings) {
 
 /* What is found first, then the job, then what is left; the job's end where it is a bad one. */
 static int fix(sd_bus *bus, const json_t *findings) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         _cleanup_json_ json_t *after = NULL;
         uint64_t since = now_real();
-        const char *job;
         int k, r;
 
         if (count(findings, true) == 0)
@@ -138,16 +137,8 @@ static int fix(sd_bus *bus, const json_t *findings) {
         if (k != EXIT_DONE)
                 return k;
         r = sd_bus_message_append(call, "t", (uint64_t) 0);
-        if (r < 0)
-                return client_fail(r);
-        k = client_call(bus, call, &reply);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_read_basic(reply, 's', &job);
-        if (r < 0)
-                return client_fail(r);
-        k = follow_job(job, since, FOLLOW_OWN);
-        if (k != EXIT_DONE || args.json != JSON_OFF)
+        k = r < 0 ? client_fail(r) : follow_call(bus, call, since);
+        if (k != EXIT_DONE || args.json != JSON_OFF || !args.block)
                 return k;
         k = ask(bus, &after);
         return k == EXIT_DONE ? show(json_object_get(after, "findings")) : k;

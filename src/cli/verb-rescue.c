@@ -39,10 +39,9 @@ static char *find_snapshot(const char *asked) {
 
 int verb_rescue(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         _cleanup_free_ char *snapshot = NULL;
         uint64_t since = now_real();
-        const char *job;
         int k, r;
 
         if (args.from_snapshot) {
@@ -54,17 +53,5 @@ int verb_rescue(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
         r = append_request(call, argc > 1 ? argv[1] : NULL, snapshot);
-        if (r < 0)
-                return client_fail(r);
-        k = client_call(bus, call, &reply);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_read_basic(reply, 's', &job);
-        if (r < 0)
-                return client_fail(r);
-        if (!args.block) {
-                puts(job);
-                return EXIT_DONE;
-        }
-        return follow_job(job, since, FOLLOW_OWN);
+        return r < 0 ? client_fail(r) : follow_call(bus, call, since);
 }

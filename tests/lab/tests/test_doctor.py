@@ -359,7 +359,9 @@ class Doctor(DoctorCase):
         self.assertEqual(done.returncode, REJECTED, done.stdout)
         self.assertIn("authentication", done.stderr)
         self.assertEqual((states(self.lab), self.owners()), before)
-        self.fix(COMMITTED)
+        job = json.loads(self.dhetcd("--json=short", "doctor", "--fix", "--no-block").stdout)["job"]
+        self.assertEqual(self.dhetcd("watch", "-q", job).returncode, COMMITTED)
+        self.assertEqual(self.examine(expect=COMMITTED), {})
 
 
 class DoctorOldest(DoctorCase):
