@@ -94,8 +94,8 @@ static void wait_here(const char *name) {
 }
 
 /* A fault is single: who comes by a second time, a settling that is begun again for one, meets it no more. "2 ACTION"
- * is the fault for who comes by the second time: the job's second node. */
-static void hit(const char *name) {
+ * is the fault for who comes by the second time: the job's second node. True: the answer is lost. */
+static bool hit(const char *name) {
         unsigned before = find_lines(FILE_HIT, name, NULL), when = 1;
         _cleanup_free_ char *line = NULL;
         const char *action;
@@ -117,6 +117,7 @@ static void hit(const char *name) {
                 failing = ENOSPC;
         else if (streq(action, "eio"))
                 failing = EIO;
+        return streq(action, "lose");
 }
 
 void failpoint_settling(void) {
@@ -129,5 +130,13 @@ void failpoint(const char *phase, const char *step, const char *point) {
 
         if (!name)
                 abort();
-        hit(name);
+        (void) hit(name);
+}
+
+bool failpoint_loses(const char *call) {
+        _cleanup_free_ char *name = format("reply.%s", call);
+
+        if (!name)
+                abort();
+        return hit(name);
 }

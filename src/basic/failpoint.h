@@ -10,17 +10,23 @@
  *
  * They are there, and not in /run, because the worker may write there and a power cut must not hide what was hit.
  * Actions: kill (SIGKILL to oneself), wait (at most 60 s), enospc and eio (every write and fsync of a regular file by
- * this process fails with that errno, from now until 3 s after the first that did). */
+ * this process fails with that errno, from now until 3 s after the first that did). "reply.CALL lose", with a call that
+ * changes etcd's members: etcd did it, and its answer is lost; these are not listed. */
+
+#include <stdbool.h>
 
 #if DHETCD_FAILPOINTS
 /* A process that settles says so first: its points begin with "settle-". */
 void failpoint_settling(void);
 /* `step` may be NULL. */
 void failpoint(const char *phase, const char *step, const char *point);
+bool failpoint_loses(const char *call);
 
 #define FAILPOINT_SETTLING() failpoint_settling()
 #define FAILPOINT(phase, step, point) failpoint(phase, step, point)
+#define FAILPOINT_LOSES(call) failpoint_loses(call)
 #else
 #define FAILPOINT_SETTLING() ((void) 0)
 #define FAILPOINT(phase, step, point) ((void) 0)
+#define FAILPOINT_LOSES(call) false
 #endif

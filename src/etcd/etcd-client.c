@@ -5,6 +5,7 @@
 #include "etcd-internal.h"
 
 #include "basic/error.h"
+#include "basic/failpoint.h"
 #include "basic/string-util.h"
 #include "etcd/grpc-transport.h"
 
@@ -221,6 +222,8 @@ int etcd_unary(EtcdClient *c, EtcdRequest q, const ProtobufCMessageDescriptor *d
         message = u.message;
         if (u.malformed)
                 return etcd_malformed(q.endpoint, q.method, "a message that cannot be read", reterr);
+        if (r >= 0 && q.changes_cluster && FAILPOINT_LOSES(grpc_method_name(q.method)))
+                r = fail(reterr, -ETIMEDOUT, "%s at %s: the answer was lost", grpc_method_name(q.method), q.endpoint);
         if (r < 0)
                 return r;
         *(ProtobufCMessage **) ret = TAKE_PTR(message);

@@ -40,13 +40,23 @@ int cluster_leader(Addition *a, Host **ret, char **reterr) {
         return 0;
 }
 
+static int members_of(Addition *a, const Host *voter, EtcdMembers **ret, char **reterr) {
+        _cleanup_free_ char *alarms = NULL;
+        int r;
+
+        r = etcd_alarms(a->etcd, voter->client_url, ETCD_TIMEOUT, &alarms, reterr);
+        if (r < 0)
+                return r;
+        return etcd_member_list(a->etcd, voter->client_url, /* linearizable= */ true, ETCD_TIMEOUT, ret, reterr);
+}
+
 int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) {
         _cleanup_free_ char *last = NULL;
         int result = -EHOSTDOWN;
 
         FOREACH_VOTER (h, a) {
                 _cleanup_free_ char *why = NULL;
-                int r = etcd_member_list(a->etcd, h->client_url, /* linearizable= */ true, ETCD_TIMEOUT, ret, &why);
+                int r = members_of(a, h, ret, &why);
 
                 if (r >= 0 || r == -ECANCELED)
                         return r;

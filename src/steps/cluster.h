@@ -8,7 +8,9 @@
 /* The voter that leads, as all voters that answer say. -EHOSTDOWN where none does, or they disagree. */
 int cluster_leader(Addition *a, Host **ret, char **reterr) _must_check_;
 
-/* The linearizable member list, from any voter that answers. */
+/* The linearizable member list, from any voter that answers. It has everything that was asked before: a change whose
+ * answer was lost may still be in the leader's log, uncommitted, and a read alone does not wait for it; so one more
+ * entry, as with cluster_mark(), comes after it first. */
 int cluster_members(Addition *a, EtcdMembers **ret, char **reterr) _must_check_;
 
 /* A change of members, asked of one voter. */

@@ -12,9 +12,8 @@
 #define PROMOTE_TIMEOUT (30 * USEC_PER_SEC)
 #define REMOVE_TIMEOUT (30 * USEC_PER_SEC) /* etcd wants a quorum of the others connected for 5 s first */
 
-/* 1 the new node is a voter in the linearizable member list, 0 it is not. */
-static int happened(void *world, char **reterr) {
-        Addition *a = world;
+/* 1 the new node is in the member list, a->promoted tells as what; 0 it is not. */
+static int find_new(Addition *a, char **reterr) {
         _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
         const EtcdMember *m;
         int r;
@@ -24,7 +23,14 @@ static int happened(void *world, char **reterr) {
                 return r;
         m = etcd_members_find_id(members, addition_new_node(a)->member_id);
         a->promoted = m && !m->learner;
-        return a->promoted;
+        return !!m;
+}
+
+static int happened(void *world, char **reterr) {
+        Addition *a = world;
+        int r = find_new(a, reterr);
+
+        return r < 0 ? r : a->promoted;
 }
 
 static int promote_once(Addition *a, char **reterr) {
@@ -104,16 +110,18 @@ static int remove_once(Addition *a, char **reterr) {
 }
 
 /* Where the node votes, its addition was committed and is now taken back: it leaves while it is alive, so that what
- * stays has a quorum at every moment. Until then nothing may stop it: see start's undo. */
+ * stays has a quorum at every moment. Until then nothing may stop it: see start's undo. A learner leaves now, too: a
+ * promotion that was asked for and not answered may still come, and finds nobody then. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         uint64_t deadline = now_boot() + REMOVE_TIMEOUT;
         int r;
 
         a->promoted = true;
-        r = happened(a, reterr);
+        r = find_new(a, reterr);
         if (r > 0)
-                addition_progress(a, "removing the voter %s from the cluster", addition_new_node(a)->address);
+                addition_progress(a, "removing the %s %s from the cluster", a->promoted ? "voter" : "learner",
+                                  addition_new_node(a)->address);
         while (r > 0) {
                 _cleanup_free_ char *why = NULL;
 
@@ -122,7 +130,7 @@ static int undo(void *world, char **reterr) {
                         return fail(reterr, r, "%s", error_text(why, r));
                 if (r < 0)
                         (void) (addition_sleep(a, POLL_INTERVAL) < 0);
-                r = happened(a, reterr);
+                r = find_new(a, reterr);
         }
         return r;
 }
