@@ -336,10 +336,10 @@ static json_t *lock_facts(void) {
 }
 
 static json_t *unit_facts(const UnitState *u) {
-        return json_pack("{ss ss ss ss ss ss sI sI}", "load_state", u->load_state, "active_state", u->active_state,
+        return json_pack("{ss ss ss ss ss ss sI sI sb}", "load_state", u->load_state, "active_state", u->active_state,
                          "sub_state", u->sub_state, "unit_file_state", u->unit_file_state, "result", u->result,
                          "invocation_id", u->invocation_id, "n_restarts", (json_int_t) u->n_restarts, "main_pid",
-                         (json_int_t) u->main_pid);
+                         (json_int_t) u->main_pid, "job", u->job != 0);
 }
 
 json_t *host_facts(const UnitState *unit) {

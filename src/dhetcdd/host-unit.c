@@ -162,13 +162,20 @@ static int manage_with_state(HostOperation *op) {
         return again ? go_on_restarting(op) : send_job(op);
 }
 
-int begin_manage_unit(HostOperation *op) {
+static int look(HostOperation *op) {
         uint64_t *begun = malloc(sizeof(uint64_t));
 
         if (!begun)
                 return -ENOMEM;
         *begun = now_real();
+        if (op->free_own)
+                op->free_own(op->own);
         op->own = begun;
         op->free_own = free;
         return host_operation_query(op, DH_ETCD_UNIT, manage_with_state);
+}
+
+/* A script of the transaction that is still at work would start again what is stopped. */
+int begin_manage_unit(HostOperation *op) {
+        return streq(op->verb, "stop") ? host_scripts_stop(op, look) : look(op);
 }

@@ -75,6 +75,10 @@ Job *job_queue_running(const JobQueue *q) {
         return first_in_state(q, JOB_RUNNING);
 }
 
+Job *job_queue_stuck(const JobQueue *q) {
+        return first_in_state(q, JOB_STUCK);
+}
+
 Job *job_queue_next(const JobQueue *q) {
         return job_queue_running(q) ?: first_in_state(q, JOB_QUEUED);
 }

@@ -25,6 +25,9 @@ size_t job_queue_open(const JobQueue *q);
 /* The running job, or NULL. */
 Job *job_queue_running(const JobQueue *q);
 
+/* The oldest stuck job, or NULL. */
+Job *job_queue_stuck(const JobQueue *q);
+
 /* What to work on now: a running job (a restarted daemon finds one), else the first that waits. NULL: nothing. */
 Job *job_queue_next(const JobQueue *q);
 

@@ -341,6 +341,18 @@ static void advance_back(Manager *m, Job *j) {
                 manager_end_job(m, j, JOB_STUCK, error_text(error, r));
 }
 
+/* A stuck job holds its hosts, and is not tried again while another one is at work: neither would come to an end. */
+static bool end_behind_stuck(Manager *m, Job *j, size_t n) {
+        const Job *stuck = j->kind == JOB_ADD ? job_queue_stuck(&m->queue) : NULL;
+        _cleanup_free_ char *text = NULL;
+
+        if (!stuck)
+                return false;
+        text = format("job %s is stuck and holds its hosts; end it first: dhetcd settle %s", stuck->id, stuck->id);
+        end_without(m, j, n, JOB_REJECTED, text ?: "another job is stuck");
+        return true;
+}
+
 /* Begins the next transaction of a job, or ends the job when there is none. */
 static void advance(Manager *m, Job *j) {
         _cleanup_free_ char *reason = NULL, *error = NULL, *text = NULL, *nodes = NULL;
@@ -364,6 +376,8 @@ static void advance(Manager *m, Job *j) {
                 return end_short(m, j, n, JOB_CANCELED, "not begun, since the job was taken over by another host");
         if (j->cancel && state == TXN_EMPTY && n > 1)
                 return end_without(m, j, n, JOB_CANCELED, "canceled before it began");
+        if (state == TXN_EMPTY && end_behind_stuck(m, j, n))
+                return;
 
         r = begin_txn(m, j, n, &error);
         if (r < 0 && state == TXN_EMPTY)

@@ -106,7 +106,8 @@ typedef struct EtcdSnapshot {
         uint64_t bytes;  /* of the file, with the 32 of its hash */
         char sha256[65]; /* of the database part, hexadecimal */
 } EtcdSnapshot;
-typedef void (*EtcdProgress)(uint64_t done, uint64_t remaining, void *userdata);
+/* A negative errno ends it; what a member sends is not trusted to end by itself. */
+typedef int (*EtcdProgress)(uint64_t done, uint64_t remaining, void *userdata);
 int etcd_snapshot(EtcdClient *c, const char *endpoint, const char *path, uint64_t timeout, EtcdProgress progress,
                   void *userdata, EtcdSnapshot *ret, char **reterr) _must_check_;
 

@@ -18,7 +18,7 @@ typedef struct Download {
         SnapshotSink sink;
         EtcdProgress progress;
         void *userdata;
-        int write_error;
+        int write_error, stopped;
 } Download;
 
 static int on_blob(const uint8_t *data, size_t size, void *userdata) {
@@ -32,9 +32,7 @@ static int on_blob(const uint8_t *data, size_t size, void *userdata) {
         r = d->write_error = snapshot_sink_feed(&d->sink, answer->blob.data, answer->blob.len);
         if (r < 0)
                 return r;
-        if (d->progress)
-                d->progress(d->sink.bytes, answer->remaining_bytes, d->userdata);
-        return 0;
+        return d->stopped = d->progress ? d->progress(d->sink.bytes, answer->remaining_bytes, d->userdata) : 0;
 }
 
 /* Fills the open file; in the end its content is verified. */
@@ -56,6 +54,9 @@ static int download(EtcdClient *c, const char *endpoint, const char *path, uint6
         if (d->write_error < 0)
                 return fail(reterr, d->write_error, "Snapshot at %s: cannot write '%s': %s", endpoint, path,
                             strerror(-d->write_error));
+        if (d->stopped < 0)
+                return fail(reterr, d->stopped, "Snapshot at %s: given up after %" PRIu64 " bytes: %s", endpoint,
+                            d->sink.bytes, strerror(-d->stopped));
         if (r < 0)
                 return r;
 

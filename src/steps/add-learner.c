@@ -110,19 +110,33 @@ static int ask_to_remove(Addition *a, const Host *voter, void *userdata, char **
         return etcd_member_remove(a->etcd, voter->client_url, m->id, ETCD_TIMEOUT, reterr);
 }
 
+/* What has its address and is not what this job added is somebody else's, and stays. */
+static int find_ours(Addition *a, EtcdMember *ret, char **reterr) {
+        const Host *new = addition_new_node(a);
+        int r = find_new(a, ret, reterr);
+
+        if (r <= 0 || (new->member_id == 0 ? ret->learner : ret->id == new->member_id))
+                return r;
+        return fail(reterr, -EPERM,
+                    "%s is in the member list as %" PRIx64
+                    ", and not by this job; nothing is done to it. Remove it with "
+                    "\"etcdctl.sh member remove %" PRIx64 "\", then run \"dhetcd settle %s\"",
+                    new->address, ret->id, ret->id, a->job);
+}
+
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         EtcdMember m;
         int r;
 
-        r = find_new(a, &m, reterr);
+        r = find_ours(a, &m, reterr);
         if (r <= 0)
                 return r;
         r = cluster_change(a, ask_to_remove, &m, reterr);
         if (r < 0 && r != -ENOENT)
                 return r;
 
-        r = find_new(a, &m, reterr);
+        r = find_ours(a, &m, reterr);
         return r > 0 ? fail(reterr, -EUCLEAN, "%s is still in the member list after its removal",
                             addition_new_node(a)->address)
                      : r;

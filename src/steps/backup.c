@@ -12,18 +12,23 @@
 
 #define BYTES_PER_SEC (50U << 20) /* for the forecast */
 #define PROGRESS_INTERVAL USEC_PER_SEC
+#define GROWTH (64U << 20) /* of a database while it is read, beside its doubling */
 
 typedef struct Pace {
         Addition *addition;
         uint64_t begun, told; /* CLOCK_BOOTTIME */
 } Pace;
 
-static void on_progress(uint64_t done, uint64_t remaining, void *userdata) {
+static int on_progress(uint64_t done, uint64_t remaining, void *userdata) {
         uint64_t now = now_boot();
         Pace *p = userdata;
 
+        if (done > 2 * p->addition->db_size + GROWTH)
+                return -EFBIG;
+        if (now - p->begun > p->addition->config->sync_timeout_usec)
+                return -ETIMEDOUT;
         if (now - p->told < PROGRESS_INTERVAL)
-                return;
+                return 0;
         p->told = now;
         addition_progress_of(p->addition, NULL,
                              &(Progress){ .done = done,
@@ -31,6 +36,7 @@ static void on_progress(uint64_t done, uint64_t remaining, void *userdata) {
                                           .rate = done * USEC_PER_SEC / (now - p->begun),
                                           .what = "bytes" },
                              "%" PRIu64 " of %" PRIu64 " MiB", done >> 20, (done + remaining) >> 20);
+        return 0;
 }
 
 static char *backup_path(const Addition *a) {

@@ -204,6 +204,28 @@ int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **
         }
 }
 
+/* ---- a write ---- */
+
+static char *probe_key(const Addition *a) {
+        return format("dhetcd/probe/%s", a->txn);
+}
+
+int cluster_prove_write(Addition *a, const Host *h, char **reterr) {
+        _cleanup_free_ char *key = probe_key(a);
+        int r;
+
+        if (!key)
+                return -ENOMEM;
+        r = etcd_put_and_read(a->etcd, h->client_url, key, a->txn, ETCD_TIMEOUT, reterr);
+        return r < 0 ? r : etcd_delete(a->etcd, h->client_url, key, ETCD_TIMEOUT, reterr);
+}
+
+int cluster_forget_probe(Addition *a, const Host *h, char **reterr) {
+        _cleanup_free_ char *key = probe_key(a);
+
+        return key ? etcd_delete(a->etcd, h->client_url, key, ETCD_TIMEOUT, reterr) : -ENOMEM;
+}
+
 /* ---- restarting ---- */
 
 int cluster_restart_member(Addition *a, const char *step, Host *h, char **reterr) {

@@ -34,6 +34,11 @@ int cluster_mark(Addition *a, uint64_t *ret_index, char **reterr) _must_check_;
 /* Waits until it is caught up. -ETIMEDOUT with the last reason. */
 int cluster_wait_caught_up(Addition *a, const Host *h, uint64_t timeout, char **reterr) _must_check_;
 
+/* A write at this member that the quorum acknowledges, read back and deleted again. */
+int cluster_prove_write(Addition *a, const Host *h, char **reterr) _must_check_;
+/* What is left of it where a worker died in between, or an answer was lost. */
+int cluster_forget_probe(Addition *a, const Host *h, char **reterr) _must_check_;
+
 /* Compares the member list with the plan: every member of it a voter, started, with its peer URL; `with_new`: the new
  * node too, and no other. */
 int cluster_check_members(Addition *a, const EtcdMembers *m, bool with_new, char **reterr) _must_check_;

@@ -17,6 +17,7 @@
 #include "window.h"
 
 #define ENDPOINTS_SIZE_MAX 8192U
+#define LEARNERS_SINCE "3.4"
 #define VOTER_LAG_MAX 1000U /* entries a voter may be behind and still be called healthy */
 
 /* ---- this host ---- */
@@ -240,6 +241,11 @@ static int check_voters(Addition *a, uint64_t *ret_db_size, char **reterr) {
                         return fail(reterr, -EUCLEAN, "member %s reports: %s", h->address, s.errors);
                 if (s.db_size > *ret_db_size)
                         *ret_db_size = s.db_size;
+                if (strverscmp(s.version, LEARNERS_SINCE) < 0)
+                        return fail(reterr, -EOPNOTSUPP,
+                                    "member %s runs etcd %s, which knows no learners; upgrade the members to %s or "
+                                    "later first",
+                                    h->address, s.version, LEARNERS_SINCE);
                 if (!version)
                         version = strdup(s.version);
                 if (!streq(version, s.version))

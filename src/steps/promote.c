@@ -71,11 +71,8 @@ static int apply(void *world, char **reterr) {
 static int prove(void *world, char **reterr) {
         Addition *a = world;
         Host *new = addition_new_node(a);
-        _cleanup_free_ char *key = format("dhetcd/probe/%s", a->txn);
         int r;
 
-        if (!key)
-                return -ENOMEM;
         r = happened(a, reterr);
         if (r <= 0)
                 return r < 0 ? r : fail(reterr, -EUCLEAN, "%s is still no voter after its promotion", new->address);
@@ -87,8 +84,7 @@ static int prove(void *world, char **reterr) {
                 return r < 0 ? r
                              : fail(reterr, -EUCLEAN, "%s still says of itself that it is a learner", new->client_url);
 
-        r = etcd_put_and_read(a->etcd, new->client_url, key, a->txn, ETCD_TIMEOUT, reterr);
-        return r < 0 ? r : etcd_delete(a->etcd, new->client_url, key, ETCD_TIMEOUT, reterr);
+        return cluster_prove_write(a, new, reterr);
 }
 
 static int ask_to_remove(Addition *a, const Host *voter, void *userdata, char **reterr) {

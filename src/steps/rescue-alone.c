@@ -39,14 +39,3 @@ int rescue_wait_alone(Addition *a, uint64_t timeout, char **reterr) {
                         return r;
         }
 }
-
-int rescue_prove_write(Addition *a, char **reterr) {
-        const char *url = addition_this_host(a)->client_url;
-        _cleanup_free_ char *key = format("dhetcd/probe/%s", a->txn);
-        int r;
-
-        if (!key)
-                return -ENOMEM;
-        r = etcd_put_and_read(a->etcd, url, key, a->txn, ETCD_TIMEOUT, reterr);
-        return r < 0 ? r : etcd_delete(a->etcd, url, key, ETCD_TIMEOUT, reterr);
-}

@@ -4,6 +4,7 @@
  * and what it acknowledged must not be taken back. */
 
 #include "basic/error.h"
+#include "cluster.h"
 #include "rescue.h"
 #include "steps.h"
 
@@ -23,7 +24,9 @@ static int apply(void *world, char **reterr) {
 }
 
 static int prove(void *world, char **reterr) {
-        return rescue_prove_write(world, reterr);
+        Addition *a = world;
+
+        return cluster_prove_write(a, addition_this_host(a), reterr);
 }
 
 /* 1: it answered as such a cluster. 0: it never was ready, so no client was answered. Else it is not known yet. */
@@ -32,6 +35,7 @@ static int happened(void *world, char **reterr) {
         Host *own = addition_this_host(a);
         _cleanup_json_ json_t *facts = NULL;
         const char *state, *sub_state;
+        const json_t *unit;
         int r;
 
         if (txn_recall(a->transaction, "answered"))
@@ -39,8 +43,11 @@ static int happened(void *world, char **reterr) {
         r = host_describe(own->client, CALL_TIMEOUT, &facts, reterr);
         if (r < 0)
                 return r;
-        state = json_get_string(json_object_get(facts, "unit"), "active_state");
-        sub_state = json_get_string(json_object_get(facts, "unit"), "sub_state");
+        unit = json_object_get(facts, "unit");
+        state = json_get_string(unit, "active_state");
+        sub_state = json_get_string(unit, "sub_state");
+        if (json_is_true(json_object_get(unit, "job"))) /* after a power cut it may have been ready, and starts again */
+                return fail(reterr, -EAGAIN, "%s: a job of systemd for %s is not done yet", own->address, DH_ETCD_UNIT);
         if (streq(state, "inactive") || streq(state, "failed") || streq(sub_state, "auto-restart"))
                 return 0;
         r = rescue_is_alone(a, reterr);

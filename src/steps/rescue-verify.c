@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "basic/error.h"
+#include "cluster.h"
 #include "rescue.h"
 #include "steps.h"
 
@@ -10,7 +11,7 @@ static int apply(void *world, char **reterr) {
 
         r = rescue_wait_alone(a, a->config->step_timeout_usec, reterr);
         if (r >= 0)
-                r = rescue_prove_write(a, reterr);
+                r = cluster_prove_write(a, addition_this_host(a), reterr);
         if (r < 0)
                 return r;
         rescue_tell_next(a);

@@ -42,5 +42,3 @@ void rescue_tell_next(Addition *a);
 int rescue_wait_alone(Addition *a, uint64_t timeout, char **reterr) _must_check_;
 /* One look: 1 yes, 0 no (*reterr says why), -ECANCELED. */
 int rescue_is_alone(Addition *a, char **reterr) _must_check_;
-/* A write that is acknowledged, and read again. */
-int rescue_prove_write(Addition *a, char **reterr) _must_check_;

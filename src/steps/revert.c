@@ -39,16 +39,26 @@ static int check(Addition *a, bool force, char **reterr) {
         return r;
 }
 
+void addition_unlock(Addition *a) {
+        int result = 0;
+
+        FOREACH_HOST (h, a)
+                RET_GATHER(result, host_unlock(h->client, a->txn, CALL_TIMEOUT, NULL));
+        if (result >= 0) /* else whoever settles tries once more */
+                (void) (txn_remember(a->transaction, "looking", json_false(), NULL) < 0);
+}
+
 int addition_check_revert(Addition *a, bool force, char **reterr) {
         int r;
 
         a->promoted = true;
+        r = txn_remember(a->transaction, "looking", json_true(), reterr);
+        if (r < 0)
+                return r;
         r = lock_hosts(a, reterr);
         if (r >= 0)
                 r = check(a, force, reterr);
-        if (r >= 0)
-                return r;
-        FOREACH_HOST (h, a)
-                (void) (host_unlock(h->client, a->txn, CALL_TIMEOUT, NULL) < 0);
+        if (r < 0)
+                addition_unlock(a);
         return r;
 }

@@ -7,3 +7,6 @@
  * new node, all are in quorum, and, unless `force`, no host was changed since it was unlocked. On failure nothing is
  * locked any more. */
 int addition_check_revert(Addition *a, bool force, char **reterr) _must_check_;
+
+/* Best effort: releases every host, when nothing is to be done on them any more. */
+void addition_unlock(Addition *a);

@@ -66,6 +66,17 @@ static int prove(void *world, char **reterr) {
         }
 }
 
+/* Another member than the one that was added has its address now. */
+static bool is_replaced(Addition *a, const Host *new) {
+        _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
+        const EtcdMember *found;
+
+        if (new->member_id == 0 || cluster_members(a, &members, NULL) < 0)
+                return false;
+        found = etcd_members_find_peer(members, new->peer_url);
+        return found && found->id != new->member_id;
+}
+
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         Host *new = addition_new_node(a);
@@ -73,6 +84,9 @@ static int undo(void *world, char **reterr) {
 
         if (a->promoted)
                 return fail(reterr, -EBUSY, "%s is not stopped while it may have a vote", new->address);
+        if (is_replaced(a, new))
+                return fail(reterr, -EPERM, "%s is another member now than the one that was added, and is not stopped",
+                            new->address);
         r = host_manage_unit(new->client, a->txn, "start-undo", "stop", a->config->step_timeout_usec, reterr);
         if (r >= 0)
                 r = host_manage_unit(new->client, a->txn, "start-undo", "disable", CALL_TIMEOUT, reterr);

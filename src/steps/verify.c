@@ -77,6 +77,8 @@ static int apply(void *world, char **reterr) {
                 if (r >= 0)
                         r = cluster_wait_caught_up(a, h, a->config->step_timeout_usec, reterr);
         if (r >= 0)
+                r = cluster_forget_probe(a, addition_new_node(a), reterr);
+        if (r >= 0)
                 r = same_data(a, reterr);
         return r < 0 ? r : same_config(a, reterr);
 }

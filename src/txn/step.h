@@ -28,7 +28,8 @@ typedef struct Step {
         void (*foresee)(void *world, StepForecast *forecast); /* after the first step; NULL: nothing to say */
 
         bool rejects;            /* failing here means that nothing was asked of any host: rejected, not rolled back */
-        bool point_of_no_return; /* done: the transaction is committed, and every later step is retried, not undone */
+        bool point_of_no_return; /* done: the transaction is committed, and every later step is retried, not undone; and
+                                  * nothing older is undone before it is */
         bool undo_last;          /* its undo proves and releases: not before every later step is undone */
 
         /* May it begin? 1: yes. 0: there is nothing to do, *reterr says why, the step is skipped. NULL: yes. */

@@ -31,8 +31,8 @@ struct Txn {
 
 /* ---- what the log tells ---- */
 
-/* A step whose undo failed at first is undone after older ones, and may bring back what they had undone: they are
- * undone once more, so that the oldest snapshot has the last word. */
+/* A step whose undo failed at first is undone after older ones, and may bring back what they had undone: they are undone
+ * once more, so that the oldest snapshot has the last word. */
 static void set_progress(Txn *t, size_t i, Progress p) {
         t->progress[i] = p;
         for (size_t k = 0; p == STEP_UNDONE && k < i; k++)
@@ -196,8 +196,7 @@ static int end(Txn *t, TxnState state, const char *why, char **reterr) {
         return end_for(t, state, why, NULL, reterr);
 }
 
-/* Before something is tried again. -ESHUTDOWN: not by this worker. Neither going back nor forward comes to an end on a
- * host whose services are being stopped, and its shutdown must not wait for that. */
+/* Before something is tried again. -ESHUTDOWN: not by this worker, as its host shuts down and must not wait for it. */
 static int wait_for_retry(Txn *t, char **reterr) {
         if (t->ops->going_down && t->ops->going_down(t->world))
                 return fail(reterr, -ESHUTDOWN, SHUTTING_DOWN);
@@ -208,17 +207,14 @@ static int wait_for_retry(Txn *t, char **reterr) {
 /* ---- forward ---- */
 
 static int take_snapshot(Txn *t, size_t i, char **reterr) {
-        _cleanup_json_ json_t *fields = NULL;
         json_t *digests = json_object();
+        _cleanup_json_ json_t *fields = json_pack("{ss so}", "step", t->steps[i]->name, "digests", digests);
         int r;
 
-        fields = json_pack("{ss so}", "step", t->steps[i]->name, "digests", digests);
         if (!fields)
                 return -ENOMEM;
         r = t->ops->snapshot(t->world, t->steps[i], digests, reterr);
-        if (r < 0)
-                return r;
-        return is_recorded(t, "snapshot", i, NULL) ? 0 : txn_log_append(t->log, "snapshot", fields, reterr);
+        return r < 0 ? r : txn_log_append(t->log, "snapshot", fields, reterr);
 }
 
 static int apply_step(Txn *t, size_t i, char **reterr) {
@@ -232,16 +228,15 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
         t->progress[i] = STEP_BEGUN;
         FAILPOINT(phase(t), s->name, "after-intent");
 
-        if (s->changes != 0) {
+        /* Not once more where the step is tried again: what is to be kept was there before the first try. */
+        if (s->changes != 0 && !is_recorded(t, "snapshot", i, NULL)) {
                 r = take_snapshot(t, i, reterr);
                 if (r < 0)
                         return r;
         }
-        if (s->apply) {
-                r = s->apply(t->world, reterr);
-                if (r < 0)
-                        return r;
-        }
+        r = s->apply ? s->apply(t->world, reterr) : 0;
+        if (r < 0)
+                return r;
         FAILPOINT(phase(t), s->name, "applied");
         return s->prove ? s->prove(t->world, reterr) : 0;
 }
@@ -330,17 +325,24 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
         return fail(reterr, r, "%s: %s", s->name, error_text(why, r));
 }
 
-/* Newest first, past failures but for a step whose undo is the last word; the first failure is returned. */
+/* Newest first, past failures but for a step whose undo is the last word, and the point of no return: as long as it may
+ * be in force, what it stands on stays. The first failure is returned. */
 static int undo_pass(Txn *t, char **reterr) {
         int result = 0;
 
         for (size_t i = t->n_steps; i > 0; i--) {
-                if (t->progress[i - 1] != STEP_BEGUN && t->progress[i - 1] != STEP_DONE &&
-                    t->progress[i - 1] != STEP_UNDOING)
+                const Step *s = t->steps[i - 1];
+                Progress p = t->progress[i - 1];
+                int r;
+
+                if (p != STEP_BEGUN && p != STEP_DONE && p != STEP_UNDOING)
                         continue;
-                if (t->steps[i - 1]->undo_last && result < 0)
+                if (s->undo_last && result < 0)
                         break;
-                RET_GATHER(result, undo_step(t, i - 1, result < 0 ? NULL : reterr));
+                r = undo_step(t, i - 1, result < 0 ? NULL : reterr);
+                RET_GATHER(result, r);
+                if (r < 0 && s->point_of_no_return)
+                        break;
         }
         return result;
 }

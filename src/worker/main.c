@@ -81,6 +81,27 @@ static int recall(Addition *a, char **reterr) {
         return addition_open_etcd(a, reterr);
 }
 
+/* The files with which this host logs in to etcd are those that "deploy" replaces. Where it was cut short they are put
+ * back first; that takes no etcd. */
+static int recall_cut_short(Addition *a, const json_t *records, char **reterr) {
+        int r = recall(a, reterr);
+
+        if (r >= 0 || a->n_hosts == 0 || !txn_is_recorded(records, "intent", step_deploy.name, NULL) ||
+            txn_is_recorded(records, "done", step_deploy.name, NULL) ||
+            host_restore(addition_this_host(a)->client, a->txn, step_deploy.name, CALL_TIMEOUT, NULL) < 0)
+                return r;
+        return recall(a, reterr);
+}
+
+/* A worker that died while it looked whether a committed addition can be taken back has left its locks. */
+static int release_after_look(Addition *a, TxnState state) {
+        if (state != TXN_COMMITTED || !json_is_true(txn_recall(a->transaction, "looking")) ||
+            addition_load_plan(a, NULL) < 0)
+                return state;
+        addition_unlock(a);
+        return state;
+}
+
 static int settle(Addition *a, const TxnLimits *limits, bool retry, char **reterr) {
         _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
@@ -93,13 +114,13 @@ static int settle(Addition *a, const TxnLimits *limits, bool retry, char **reter
         state = txn_state_of(records);
         if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED ||
             (state == TXN_STUCK && !retry))
-                return state;
+                return release_after_look(a, state);
 
         addition_event(a, EVENT_TXN_SETTLING, state == TXN_STUCK ? LOG_INFO : LOG_WARNING, NULL,
                        "Settling the %s of node %s, which was left %s.", job_words(a->kind)->addition,
                        a->nodes[a->index], txn_state_to_string(state));
         a->promoted = txn_is_committed(a->transaction);
-        r = recall(a, &why);
+        r = recall_cut_short(a, records, &why);
         if (r >= 0)
                 r = takeover_prepare(a, limits, reterr);
         else if (r == -ENOENT && a->n_hosts == 0) /* without a plan nothing was begun but the preflight */

@@ -325,12 +325,13 @@ static void fill_database(EtcdClient *c, unsigned from, unsigned to) {
 }
 
 typedef struct Seen {
+        uint64_t max; /* 0: no limit */
         uint64_t done, remaining;
         unsigned calls;
         int cancel_fd; /* made readable after half */
 } Seen;
 
-static void on_progress(uint64_t done, uint64_t remaining, void *userdata) {
+static int on_progress(uint64_t done, uint64_t remaining, void *userdata) {
         Seen *s = userdata;
 
         CHECK(done >= s->done);
@@ -339,6 +340,7 @@ static void on_progress(uint64_t done, uint64_t remaining, void *userdata) {
         s->calls++;
         if (s->cancel_fd > 0 && done > remaining)
                 CHECK(write(s->cancel_fd, "x", 1) == 1);
+        return s->max > 0 && done > s->max ? -EFBIG : 0;
 }
 
 static long peak_kib(void) {
@@ -382,6 +384,9 @@ static void test_snapshot(EtcdClient *root) {
         CHECK(!MEASURE_MEMORY || peak_kib() - before < 4096);
         check_snapshot_file(path, &s);
 
+        seen = (Seen){ .max = MEBIBYTE };
+        CHECK_CALL(etcd_snapshot(root, first.endpoint, path, PATIENCE, on_progress, &seen, &s, &why), -EFBIG);
+        check_snapshot_file(path, &s); /* the old one */
         CHECK_CALL(etcd_snapshot(root, first.endpoint, nowhere, PATIENCE, NULL, NULL, &s, &why), -ENOENT);
         CHECK(unlink(path) == 0);
         CHECK(pipe2(fds, O_CLOEXEC) == 0);

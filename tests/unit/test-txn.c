@@ -27,7 +27,7 @@ typedef struct World {
         int die_step, die_point;
         unsigned fail_times; /* how often; UINT_MAX: always */
         unsigned undo_order[64], n_undo;
-        unsigned applied[STEPS];
+        unsigned applied[STEPS], snapshots[STEPS];
         bool no_cancel;
         char last_why[256];
         TxnState ended;
@@ -146,6 +146,8 @@ static const Step all[STEPS] = {
 static const Step *const plan[STEPS] = { all, all + 1, all + 2, all + 3, all + 4 };
 
 static int snapshot(void *world, const Step *step, json_t *digests, char **reterr) {
+        for (unsigned i = 0; i < STEPS; i++)
+                w->snapshots[i] += step == plan[i];
         return json_object_set_new(digests, "host", json_string(step->name));
 }
 
@@ -305,6 +307,17 @@ static void test_forward_never_works(void **state) {
         assert_end(drive(true, 0), TXN_COMMITTED);
 }
 
+/* A step that is tried again takes no second snapshot: what its first try has left is nothing to keep. */
+static void test_tried_again_without_a_snapshot(void **state) {
+        new_world();
+        w->fail_step = 4;
+        w->fail_point = AFTER_APPLY;
+        w->fail_times = 3;
+        assert_end(drive(false, 60 * USEC_PER_SEC), TXN_COMMITTED);
+        assert_int_equal(w->applied[4], 4);
+        assert_int_equal(w->snapshots[4], 1);
+}
+
 /* The worker is killed at every point of every step, and again while settling. */
 static void test_killed_everywhere(void **state) {
         for (unsigned step = 0; step < STEPS; step++)
@@ -353,6 +366,25 @@ static int take_back(void) {
 
         assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
         return txn_revert(t, "asked for", NULL);
+}
+
+/* As long as the point of no return may be in force, nothing that it stands on is undone. */
+static void test_undo_of_the_commit_never_works(void **state) {
+        for (int point = BEFORE_UNDO; point <= AFTER_UNDO; point++) {
+                new_world();
+                assert_int_equal(drive(false, 0), TXN_COMMITTED);
+                w->fail_step = COMMIT;
+                w->fail_point = point;
+                w->fail_times = UINT_MAX;
+                assert_int_equal(take_back(), TXN_STUCK);
+                assert_int_equal(bits() & ((1 << COMMIT) - 1), (1 << COMMIT) - 1);
+                assert_false(w->bit[4]);
+                assert_int_equal(drive(true, 0), TXN_STUCK);
+                assert_int_equal(bits() & ((1 << COMMIT) - 1), (1 << COMMIT) - 1);
+
+                w->fail_times = 0;
+                assert_end(drive(true, 0), TXN_ROLLED_BACK);
+        }
 }
 
 static void test_revert(void **state) {
@@ -563,7 +595,9 @@ int main(void) {
                 cmocka_unit_test(test_fails_everywhere),
                 cmocka_unit_test(test_undo_fails_once),
                 cmocka_unit_test(test_undo_never_works),
+                cmocka_unit_test(test_undo_of_the_commit_never_works),
                 cmocka_unit_test(test_forward_never_works),
+                cmocka_unit_test(test_tried_again_without_a_snapshot),
                 cmocka_unit_test(test_killed_everywhere),
                 cmocka_unit_test(test_remembers),
                 cmocka_unit_test(test_assumes),
