@@ -3,7 +3,7 @@
 
 import unittest
 
-from support import COMMITTED, REJECTED, ROLLED_BACK, STUCK, LabCase, address, members, states
+from support import COMMITTED, CONF, REJECTED, ROLLED_BACK, STUCK, LabCase, address, members, states
 
 
 class Revert:
@@ -114,6 +114,65 @@ class RevertSameCA(Revert, LabCase):
 class RevertNewCA(Revert, LabCase):
     slow, sample = 2, 0.17
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
+
+
+class RevertFaults(LabCase):
+    """Faults in the middle of a rollback of two voters to one."""
+
+    lab_options = {"hosts": 2, "members": 1, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
+    FAILPOINTS = "/var/lib/dhetcd/failpoints"
+
+    def disarm(self):
+        for suffix in ("", ".hit", ".reached"):
+            self.lab.host("dh1").path(self.FAILPOINTS + suffix).unlink(missing_ok=True)
+
+    def test_1_the_worker_dies_while_it_looks(self):
+        self.add(address(2))
+        job, hosts = self.newest_job()["job"], states(self.lab)
+        lock = self.lab.host("dh1").path("/var/lib/dhetcd/host/lock.json")
+        self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
+        try:
+            self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+            self.wait("the host is locked", lock.exists)
+            self.lab.exec("dh1", ["pkill", "-KILL", "-x", "dhetcd-worker"])
+            self.wait("the job has ended", lambda: self.job(job)["state"] != "running")
+        finally:
+            self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
+        self.assertEqual(self.job(job)["state"], "committed")
+        self.lab.wait_healthy(2)
+        self.assertEqual({n: h["files"] for n, h in states(self.lab).items()}, {n: h["files"] for n, h in hosts.items()})
+        self.assert_nothing_left()
+        self.assertEqual(self.dhetcd("rollback", job).returncode, COMMITTED)
+
+    # A voter that cannot be removed keeps its files: etcd on it must come back, or the quorum is lost for good.
+    def test_2_the_voter_is_away_just_then(self):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=5\n")
+        before, list_before = states(self.lab), members(self.lab)
+        self.add(address(2))
+        job = self.newest_job()["job"]
+        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
+        self.disarm()
+        self.lab.write("dh1", self.FAILPOINTS, "undo.promote.before-intent wait\n", 0o600)
+        try:
+            self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+            self.wait("the voter is to be removed", reached.exists)
+            files = states(self.lab)["dh2"]["files"]
+            self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
+            reached.unlink()
+            self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck")
+            self.assertEqual(states(self.lab)["dh2"]["files"], files)
+        finally:
+            self.disarm()
+        # No other job is begun meanwhile: it would wait for the hosts that this one holds.
+        refused = self.dhetcd("add", "10.128.1.77")
+        self.assertEqual(refused.returncode, REJECTED)
+        self.assertIn(f"end it first: dhetcd settle {job}", refused.stdout + refused.stderr)
+
+        self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
+        self.dhetcd("settle", job)
+        self.assertEqual(self.job(job)["state"], "rolled-back")
+        self.lab.exec("dh1", ["rm", CONF])
+        self.assert_unchanged(before, list_before)
 
 
 if __name__ == "__main__":
