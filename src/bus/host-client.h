@@ -101,19 +101,20 @@ int host_close(HostClient *h, const char *txn, const char *outcome, uint64_t tim
 
 /* Snapshot(s txn, s step) → s digest: of /etc/etcd/dh, /etc/sysconfig/deephaven/etcd, the dh-etcd unit's files under
  * /etc/systemd/system (dh-etcd.service, dh-etcd.service.d, its wants/ link), with a note of the unit's state (active,
- * enabled) and the data directory's. Named TXN.STEP in the store. The first for (txn, step) counts; later calls return
- * its digest. */
+ * enabled) and of the data directory and its parent (presence, owner, mode). Named TXN.STEP in the store. The first for
+ * (txn, step) counts; later calls return its digest. */
 int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t timeout,
                   char ret_digest[static DIGEST_HEX_SIZE], char **reterr) _must_check_;
 
-/* Restore(s txn, s step) → b changed: the files of that snapshot, then daemon-reload when unit files changed. Units and
- * the data directory are not touched. Where there is no such snapshot: nothing was changed since, so false. Scripts of
- * the transaction that still run are stopped first. From then on RunScript, EditConfig, TrustAuthorities, Deliver and
- * PrepareDataDirectory of that step are refused. */
+/* Restore(s txn, s step) → b changed: the files of that snapshot, then daemon-reload when unit files changed; owner and
+ * mode of the data directory and of its parent, which are removed where they were not there and are empty. Units, and
+ * what is in the data directory, are not touched. Where there is no such snapshot: nothing was changed since, so false.
+ * Scripts of the transaction that still run are stopped first. From then on RunScript, EditConfig, TrustAuthorities,
+ * Deliver and PrepareDataDirectory of that step are refused. */
 int host_restore(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) _must_check_;
 
-/* Compare(s txn, s step) → as: what differs now: files, unit active and enabled state, presence of the data directory
- * (state "absent"/"empty" are alike where no one uses it). *ret NULL when all is as it was. */
+/* Compare(s txn, s step) → as: what differs now: files, unit active and enabled state, presence ("absent",
+ * "empty", "in-use"), owner and mode of the data directory and of its parent. *ret NULL when all is as it was. */
 int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret,
                  char **reterr) _must_check_;
 

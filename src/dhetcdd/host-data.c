@@ -12,58 +12,12 @@
 #include "host-operation.h"
 #include "host/config-yaml.h"
 #include "host/data-directory.h"
+#include "host/data-place.h"
 
-#define PATH_LENGTH_MAX 1024U
-
-typedef struct Place {
-        char path[PATH_LENGTH_MAX + 1], parent[PATH_LENGTH_MAX + 1];
-} Place;
-
-/* /A/B or deeper, without "." and "..": moving something higher up would be moving the system. */
-static bool is_plain(const char *path) {
-        size_t n = strlen(path);
-
-        return path[0] == '/' && n <= PATH_LENGTH_MAX && strrchr(path, '/') > path && path[n - 1] != '/' &&
-               !strstr(path, "//") && !strstr(path, "/./") && !strstr(path, "/../") && !streq(path + n - 2, "/.") &&
-               !(n >= 3 && streq(path + n - 3, "/.."));
-}
-
-/* A symlink that root made is followed. One of somebody else would let the etcd user choose what root moves and owns.
- */
-static int resolve(HostOperation *op, const char *path, char **ret) {
-        struct stat st;
-
-        if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode)) {
-                *ret = strdup(path);
-                return *ret ? 0 : -ENOMEM;
-        }
-        if (st.st_uid != 0)
-                return fail(&op->why, -EPERM, "%s is a symbolic link that root did not make; look at it: ls -l %s",
-                            path, path);
-        *ret = realpath(path, NULL);
-        return *ret ? 0 : fail(&op->why, -errno, "%s leads nowhere: %s", path, strerror(errno));
-}
-
-static int find_place(HostOperation *op, const char *path, Place *ret) {
-        _cleanup_free_ char *real = NULL;
-        const char *slash;
-        int r;
-
+static int find_place(HostOperation *op, const char *path, DataPlace *ret) {
         if (!path)
                 return fail(&op->why, -ENOKEY, "%s has no data-dir", DH_ETCD_CONFIG);
-        if (!is_plain(path))
-                return fail(&op->why, -EINVAL, "the data directory '%.128s' is no plain absolute path", path);
-        r = resolve(op, path, &real);
-        if (r < 0)
-                return r;
-        if (!is_plain(real))
-                return fail(&op->why, -EINVAL, "the data directory '%.128s' leads to '%.128s'", path, real);
-
-        slash = strrchr(real, '/');
-        strcpy(ret->path, real);
-        memcpy(ret->parent, real, (size_t) (slash - real));
-        ret->parent[slash - real] = '\0';
-        return 0;
+        return data_place_find(path, ret, &op->why);
 }
 
 void host_data_paths_done(HostDataPaths *p) {
@@ -75,7 +29,7 @@ void host_data_paths_done(HostDataPaths *p) {
 int host_data_paths(HostOperation *op, HostDataPaths *ret) {
         _cleanup_free_ char *tag = host_snapshot_name(op->txn, op->step);
         _cleanup_(config_yaml_freep) ConfigYaml *c = NULL;
-        Place p;
+        DataPlace p;
         int r;
 
         r = config_yaml_read(DH_ETCD_CONFIG, &c, &op->why);
@@ -101,53 +55,33 @@ static bool unit_runs(const HostOperation *op) {
 
 /* ---- owner and mode ---- */
 
-static json_t *owner_of(const char *path) {
-        struct stat st;
-
-        if (stat(path, &st) < 0)
-                return json_null();
-        return json_pack("{sI sI sI}", "uid", (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "mode",
-                         (json_int_t) (st.st_mode & 07777));
-}
-
-/* By descriptor, so that what is checked is what is changed. */
-static int set_owner(HostOperation *op, const char *path, uid_t uid, gid_t gid, mode_t mode) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        struct stat st;
-
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return fail(&op->why, -errno, "%s cannot be opened: %s", path, strerror(errno));
-        if ((st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
-                return fail(&op->why, -errno, "the owner of %s cannot be set: %s", path, strerror(errno));
-        if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
-                return fail(&op->why, -errno, "the mode of %s cannot be set: %s", path, strerror(errno));
-        return fsync(fd) < 0 ? -errno : 0;
-}
-
 static int set_owner_back(HostOperation *op, const char *path, const json_t *owner) {
         if (!json_is_object(owner) || path_exists(path) <= 0)
                 return 0;
-        return set_owner(op, path, (uid_t) json_get_integer(owner, "uid", 0), (gid_t) json_get_integer(owner, "gid", 0),
-                         (mode_t) json_get_integer(owner, "mode", 0700));
+        return data_place_set_owner(path, (uid_t) json_get_integer(owner, "uid", 0),
+                                    (gid_t) json_get_integer(owner, "gid", 0),
+                                    (mode_t) json_get_integer(owner, "mode", 0700), &op->why);
 }
 
 /* ---- preparing ---- */
 
-static int set_owners(HostOperation *op, const Place *p) {
+static int set_owners(HostOperation *op, const DataPlace *p) {
         uid_t uid = op->admin.etcd_uid;
         gid_t gid = op->admin.gid;
         struct stat st;
         int r;
 
         if (streq(p->parent, DH_ETCD_DATA_PARENT)) {
-                r = set_owner(op, p->parent, uid, gid, stat(p->parent, &st) < 0 ? 0755 : (st.st_mode & 07777) | 0700);
+                r = data_place_set_owner(p->parent, uid, gid,
+                                         stat(p->parent, &st) < 0 ? 0755 : (st.st_mode & 07777) | 0700, &op->why);
                 if (r < 0)
                         return r;
         }
-        return set_owner(op, p->path, uid, gid, stat(p->path, &st) < 0 ? 0700 : (st.st_mode & 07777) | 0700);
+        return data_place_set_owner(p->path, uid, gid, stat(p->path, &st) < 0 ? 0700 : (st.st_mode & 07777) | 0700,
+                                    &op->why);
 }
 
-static int move_and_make(HostOperation *op, const Place *p) {
+static int move_and_make(HostOperation *op, const DataPlace *p) {
         _cleanup_free_ char *tag = host_snapshot_name(op->txn, op->step), *aside = NULL;
         int r, moved;
 
@@ -177,7 +111,7 @@ static int prepare_with_user(HostOperation *op) {
         bool move_aside = json_is_true(json_object_get(op->arguments, "move_aside"));
         _cleanup_(config_yaml_freep) ConfigYaml *c = NULL;
         DataDirectoryState state;
-        Place p;
+        DataPlace p;
         int r;
 
         if (op->canceled)
@@ -200,7 +134,8 @@ static int prepare_with_user(HostOperation *op) {
         r = host_operation_intent(op, op->was_open && op->extra
                                               ? json_incref((json_t *) op->extra)
                                               : json_pack("{ss si so so}", "path", p.path, "was", (int) state, "owner",
-                                                          owner_of(p.path), "parent_owner", owner_of(p.parent)));
+                                                          data_place_owner(p.path), "parent_owner",
+                                                          data_place_owner(p.parent)));
         return r < 0 ? r : move_and_make(op, &p);
 }
 
@@ -217,7 +152,7 @@ int begin_prepare_data_directory(HostOperation *op) {
 static int restore_place(HostOperation *op, const json_t *kept) {
         _cleanup_free_ char *tag = host_snapshot_name(op->txn, op->step);
         DataDirectoryState was = (DataDirectoryState) json_get_integer(kept, "was", DATA_DIRECTORY_EMPTY);
-        Place p;
+        DataPlace p;
         int r;
 
         if (!tag)

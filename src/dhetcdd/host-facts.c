@@ -242,12 +242,6 @@ static void add_trust(json_t *facts, const ConfigYaml *c) {
         set(facts, "certificates", certificates);
 }
 
-static const char *const data_directory_states[] = {
-        [DATA_DIRECTORY_ABSENT] = "absent",
-        [DATA_DIRECTORY_EMPTY] = "empty",
-        [DATA_DIRECTORY_IN_USE] = "in-use",
-};
-
 static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         const char *path = c ? c->data_dir : NULL;
         DataDirectoryState state = DATA_DIRECTORY_ABSENT;
@@ -263,9 +257,9 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         if (json_is_null(bytes))
                 bytes = free_bytes("/var/lib");
         set(facts, "data_directory",
-            json_pack("{so ss sI sI sI so}", "path", string_or_null(path), "state", data_directory_states[state], "uid",
-                      (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid, "used_bytes", (json_int_t) used,
-                      "free_bytes", bytes));
+            json_pack("{so ss sI sI sI so}", "path", string_or_null(path), "state",
+                      data_directory_state_to_string(state), "uid", (json_int_t) st.st_uid, "gid",
+                      (json_int_t) st.st_gid, "used_bytes", (json_int_t) used, "free_bytes", bytes));
 }
 
 /* The digest of config.yaml with the three keys' values blanked: equal ones differ only in what a running etcd ignores.
@@ -299,7 +293,7 @@ static json_t *data_directories(void) {
                 DataDirectoryState state;
 
                 if (e->d_name[0] != '.' && path && data_directory_state(path, &state, NULL) >= 0)
-                        (void) json_object_set_new(list, e->d_name, json_string(data_directory_states[state]));
+                        (void) json_object_set_new(list, e->d_name, json_string(data_directory_state_to_string(state)));
         }
         return list;
 }

@@ -176,11 +176,21 @@ int begin_compare(HostOperation *op) _must_check_;
 int begin_forget(HostOperation *op) _must_check_;
 extern char *const *const host_unit_roots; /* the unit's part of what a snapshot holds */
 
+/* host-places.c: the directories of etcd's data, as a snapshot's note has them: [place], see data-place.h. */
+json_t *host_places_look(const char *txn, const char *data_dir); /* data_dir may be NULL; NULL: no memory */
+/* -ENOENT where there is no snapshot. 1 when anything was changed. */
+int host_places_restore(const char *txn, const char *step, char **reterr) _must_check_;
+bool host_places_are_restored(const char *txn, const char *step);
+/* What was there before the step keeps its owner and mode, whatever a script has made of them. */
+int host_places_keep(HostOperation *op) _must_check_;
+int host_places_compare(HostOperation *op, const json_t *places, json_t *list) _must_check_; /* appends sentences */
+
 /* host-restore.c */
 int begin_restore(HostOperation *op) _must_check_;
 
-/* Makes the files what they were before the step. 1: something was changed; 0: nothing, or there is no snapshot.
- * *ret_units (may be NULL): what systemd reads may have been changed. The event is written here. */
+/* Makes the files, and the directories of etcd's data, what they were before the step. 1: something was changed; 0:
+ * nothing, or there is no snapshot. *ret_units (may be NULL): what systemd reads may have been changed. The event is
+ * written here. */
 int host_restore_files(const char *txn, const char *step, bool *ret_units, char **reterr) _must_check_;
 
 /* Whether a step before this one was restored already. An undo that waits for another host begins with the newest step

@@ -113,6 +113,16 @@ bool host_record_is_restored(const HostRecord *r, const char *step) {
         return false;
 }
 
+bool host_record_has_begun(const HostRecord *r, const char *operation) {
+        const json_t *record;
+        size_t i;
+
+        json_array_foreach (txn_log_records(r->log), i, record)
+                if (is_type(record, "intent") && streq(json_get_string(record, "operation"), operation))
+                        return true;
+        return false;
+}
+
 bool host_record_is_open(const HostRecord *r, const char *step, const char *operation) {
         const json_t *record;
         bool open = false;

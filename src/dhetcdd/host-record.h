@@ -48,6 +48,9 @@ bool host_record_is_restored(const HostRecord *r, const char *step);
 /* The steps whose restore was done. A string vector, NULL where there are none. */
 int host_record_restored(const HostRecord *r, char ***ret) _must_check_;
 
+/* Whether an operation of that name was ever begun, in whatever step. */
+bool host_record_has_begun(const HostRecord *r, const char *operation);
+
 /* Whether the newest operation of that name in the step has an intent and neither done nor failed, whatever its
  * arguments were. */
 bool host_record_is_open(const HostRecord *r, const char *step, const char *operation);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Restore: the files are what they were before a step. */
+/* Restore: the files are what they were before a step, and the directories of etcd's data. */
 
 #include "host-operation.h"
 #include "txn/snapshot.h"
@@ -11,7 +11,7 @@ int host_restore_files(const char *txn, const char *step, bool *ret_units, char 
         char digest[DIGEST_HEX_SIZE], before[DIGEST_HEX_SIZE], after[DIGEST_HEX_SIZE], address[256];
         _cleanup_free_ char *name = host_snapshot_name(txn, step), *job = strndup(txn, JOB_SIZE - 1);
         bool known;
-        int r;
+        int r, places;
 
         if (ret_units)
                 *ret_units = false;
@@ -27,7 +27,10 @@ int host_restore_files(const char *txn, const char *step, bool *ret_units, char 
         r = snapshot_restore(DHETCD_SNAPSHOT_STORE, name, reterr);
         if (r < 0)
                 return r;
-        if (r > 0)
+        places = host_places_restore(txn, step, reterr);
+        if (places < 0)
+                return places;
+        if (r > 0 || places > 0)
                 log_event(EVENT_HOST_RESTORED, LOG_NOTICE,
                           &(EventContext){ .job = job,
                                            .txn = txn,
@@ -37,7 +40,7 @@ int host_restore_files(const char *txn, const char *step, bool *ret_units, char 
                           "Files are as before \"%s\" again", step);
         if (ret_units)
                 *ret_units = !known || snapshot_digest_now(host_unit_roots, after, NULL) < 0 || !streq(before, after);
-        return r > 0;
+        return r > 0 || places > 0;
 }
 
 static int answer(HostOperation *op) {
@@ -68,7 +71,7 @@ static bool is_restored(const HostOperation *op) {
         _cleanup_strv_ char **differences = NULL;
         int r = name ? snapshot_compare(DHETCD_SNAPSHOT_STORE, name, &differences, NULL) : -ENOMEM;
 
-        return r == 0 || r == -ENOENT;
+        return r == -ENOENT || (r == 0 && host_places_are_restored(op->txn, op->step));
 }
 
 bool host_is_further_back(const HostRecord *record, const char *txn, const char *step) {

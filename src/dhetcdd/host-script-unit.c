@@ -143,6 +143,12 @@ int script_prepare(HostOperation *op) {
         return 0;
 }
 
+bool script_unpacks(const char *script) {
+        const ScriptKind *kind = find_kind(script);
+
+        return kind && kind->in_package;
+}
+
 char *script_unit_name(const char *txn, const char *step, const char *script) {
         return format("dhetcd-exec-%s-%s-%s.service", txn, step, script);
 }

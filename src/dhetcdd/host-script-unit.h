@@ -7,6 +7,7 @@
 
 int script_arguments_check(HostOperation *op) _must_check_; /* rejects */
 int script_prepare(HostOperation *op) _must_check_;         /* what it needs is there */
+bool script_unpacks(const char *script);                    /* it works in the delivered package's folder */
 char *script_unit_name(const char *txn, const char *step, const char *script);
 
 /* The StartTransientUnit call, complete. op->admin must be known. */

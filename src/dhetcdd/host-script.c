@@ -86,6 +86,16 @@ static int read_output(HostOperation *op) {
 
 /* ---- the end ---- */
 
+/* etcd runs on in the data directory while the package is unpacked: before anything else its owner is put right. */
+static int script_ended(HostOperation *op) {
+        int r = op->canceled || !script_unpacks(op->verb) ? 0 : host_places_keep(op);
+        Script *s = op->own;
+
+        if (r < 0)
+                (void) call_on_unit(op, "UnrefUnit", s->unit);
+        return r < 0 ? r : read_output(op);
+}
+
 static int result_known(HostOperation *op) {
         Script *s = op->own;
         const char *result = op->unit.result;
@@ -102,7 +112,7 @@ static int result_known(HostOperation *op) {
                 return -ENOMEM;
         s->status = op->unit.exec_main_status;
         memcpy(s->invocation_id, op->unit.invocation_id, sizeof(s->invocation_id));
-        return read_output(op);
+        return script_ended(op);
 }
 
 static int ask_result(HostOperation *op) {

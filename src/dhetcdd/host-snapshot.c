@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Snapshot, Compare, Forget; Restore is in host-restore.c. A snapshot is of files; the state of the unit and of the
- * data directory go with it as its note: Compare tells what is different, and putting those back is other methods'
- * work. */
+ * data directory go with it as its note: Compare tells what is different. Putting back the unit, and what is in the
+ * data directory, is other methods' work. */
 
 #include "basic/fs.h"
 #include "host-history.h"
 #include "host-operation.h"
 #include "host/config-yaml.h"
-#include "host/data-directory.h"
 #include "txn/snapshot.h"
 
 #define UNIT_DIR "/etc/systemd/system/"
@@ -33,30 +32,22 @@ static const char *run_state(const char *active_state) {
         return runs ? "active" : "inactive";
 }
 
-static const char *data_state(const char *path) {
-        DataDirectoryState state;
-
-        if (!path || data_directory_state(path, &state, NULL) < 0)
-                return "unused";
-        return state == DATA_DIRECTORY_IN_USE ? "in-use" : "unused";
-}
-
-static char *make_note(const UnitState *u) {
+static char *make_note(const HostOperation *op) {
         _cleanup_(config_yaml_freep) ConfigYaml *c = NULL;
         _cleanup_json_ json_t *note = NULL;
         const char *path = NULL;
 
         if (config_yaml_read(DH_ETCD_CONFIG, &c, NULL) >= 0)
                 path = c->data_dir;
-        note = json_pack("{ss ss ss* ss}", "active", run_state(u->active_state), "enabled", u->unit_file_state,
-                         "data_dir", path, "data", data_state(path));
+        note = json_pack("{ss ss so}", "active", run_state(op->unit.active_state), "enabled", op->unit.unit_file_state,
+                         "places", host_places_look(op->txn, path));
         return note ? json_to_text(note, JSON_COMPACT) : NULL;
 }
 
 /* ---- taking ---- */
 
 static int snapshot_with_unit(HostOperation *op) {
-        _cleanup_free_ char *name = host_snapshot_name(op->txn, op->step), *note = make_note(&op->unit);
+        _cleanup_free_ char *name = host_snapshot_name(op->txn, op->step), *note = make_note(op);
         char digest[DIGEST_HEX_SIZE];
         int r;
 
@@ -114,8 +105,11 @@ static int compare_with_unit(HostOperation *op) {
         (void) add_difference(list, DH_ETCD_UNIT, json_get_string(note, "active"), run_state(op->unit.active_state));
         (void) add_difference(list, "the unit file of " DH_ETCD_UNIT, json_get_string(note, "enabled"),
                               op->unit.unit_file_state);
-        (void) add_difference(list, "the data directory", json_get_string(note, "data"),
-                              data_state(json_get_string(note, "data_dir")));
+        r = host_places_compare(op, json_object_get(note, "places"), list);
+        if (r < 0) {
+                json_decref(list);
+                return r;
+        }
         return host_operation_answer(op, json_pack("[o]", list));
 }
 

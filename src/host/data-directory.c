@@ -54,6 +54,16 @@ static int resolve(const char *path, const char *tag, Paths *ret, char **reterr)
         return ret->aside ? 0 : -ENOMEM;
 }
 
+const char *data_directory_state_to_string(DataDirectoryState state) {
+        static const char *const names[] = {
+                [DATA_DIRECTORY_ABSENT] = "absent",
+                [DATA_DIRECTORY_EMPTY] = "empty",
+                [DATA_DIRECTORY_IN_USE] = "in-use",
+        };
+
+        return (size_t) state < ELEMENTSOF(names) ? names[state] : "unknown";
+}
+
 static int state_of(const char *path, DataDirectoryState *ret, char **reterr) {
         int r = dir_is_empty(path);
 

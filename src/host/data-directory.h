@@ -13,6 +13,8 @@ typedef enum DataDirectoryState {
         DATA_DIRECTORY_IN_USE, /* has entries */
 } DataDirectoryState;
 
+const char *data_directory_state_to_string(DataDirectoryState state); /* "absent", "empty", "in-use" */
+
 int data_directory_state(const char *path, DataDirectoryState *ret, char **reterr) _must_check_;
 
 /* The bytes that the files in it take; 0 where it is absent. */

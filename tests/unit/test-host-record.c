@@ -226,9 +226,11 @@ static void test_half_written(void **state) {
         assert_half(r, "deploy");
 
         assert_false(host_record_is_open(r, "deploy", "Restore"));
+        assert_false(host_record_has_begun(r, "Restore"));
         intent(r, &repaired, NULL);
         assert_true(host_record_is_restored(r, "deploy"));
         assert_true(host_record_is_open(r, "deploy", "Restore"));
+        assert_true(host_record_has_begun(r, "Restore"));
         r = crash(r);
         assert_half(r, "deploy"); /* until the worker has had it undone */
         intent(r, &later, NULL);

@@ -17,15 +17,23 @@ def take(host):
         walk(host.path(tree), tree, found)
     for name in unit_files(host.path(UNIT_DIR)):
         walk(host.path(UNIT_DIR) / name, f"{UNIT_DIR}/{name}", found)
-    data = host.path(DATA)
-    entries = {p.name: entry(p, content=False) for p in sorted(data.iterdir())} \
-        if data.is_dir() else None
-    for each in (entries or {}).values():
-        each.pop("mtime_ns")  # etcd writes there
-    result = {"host": host.name, "files": dict(sorted(found.items())), "data": entries,
+    result = {"host": host.name, "files": dict(sorted(found.items())), "data": data(host.path(DATA)),
               "unit": unit(host)}
     result["sha256"] = digest(result)
     return result
+
+
+def data(path):
+    """The directory of etcd's data as ".", and what is in it by name; None where it is not there."""
+    if not path.is_dir():
+        return None
+    found = {name: entry(path / name, content=False) for name in (".", *sorted(os.listdir(path)))}
+    entries = {name: each for name, each in found.items() if each}
+    for name, each in entries.items():
+        each.pop("mtime_ns")  # etcd writes there
+        if name != "." and each["type"] == "directory":
+            each["empty"] = not os.listdir(path / name)
+    return entries
 
 
 def unit_files(units):
@@ -104,6 +112,15 @@ def diff(a, b, prefix=""):
         elif a[key] != b[key]:
             lines.append(f"! {name}: {brief(a[key])} → {brief(b[key])}")
     return lines
+
+
+def undone(before, now):
+    """What is not as it was, as diff(). What was moved aside may stay, and with it the directory that it is in: it is
+    data, and data is never deleted."""
+    was, found = before["data"], now["data"]
+    aside = {name for name in found or {} if ".dhetcd-" in name and name not in (was or {})}
+    left = {name: e for name, e in (found or {}).items() if name not in aside}
+    return diff(before, {**now, "data": None if was is None and aside and left.keys() == {"."} else left or found})
 
 
 def brief(value):

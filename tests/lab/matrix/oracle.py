@@ -38,10 +38,9 @@ def need(condition, text):
 
 
 def states(lab):
-    """Every host's fingerprint. What was moved aside may stay: it is data, and data is never deleted."""
+    """Every host's fingerprint."""
     found = dict(zip((h.name for h in lab.hosts), lab.all(lambda h: lab.fingerprint(h.name))))
     for one in found.values():
-        one["data"] = {n: e for n, e in (one["data"] or {}).items() if ".dhetcd-" not in n}
         one.pop("sha256")
     return found
 
@@ -179,7 +178,7 @@ def check_unchanged(lab, before):
     now = members(lab)
     need(now == before.members, f"the member list was {before.members} and is {now}")
     for name, state in states(lab).items():
-        changes = fingerprint.diff(before.hosts[name], state)
+        changes = fingerprint.undone(before.hosts[name], state)
         need(not changes, f"{name} is not what it was: " + "; ".join(changes))
 
 

@@ -150,7 +150,10 @@ class OneLab(unittest.TestCase):
         self.assertEqual(len(changes("chown", "root", ca)), 1)
         self.assertIn("xattrs", changes("setfacl", "-m", "u:irisadmin:r", ca)[-1])
         self.assertTrue(changes("mkdir", "/var/lib/etcd/dh/leftover"))
-        self.assertTrue(changes("rmdir", "/var/lib/etcd/dh/leftover"))
+        self.assertTrue(changes("touch", "/var/lib/etcd/dh/leftover/file"))
+        self.assertTrue(changes("rm", "-r", "/var/lib/etcd/dh/leftover"))
+        self.assertTrue(changes("chmod", "0755", "/var/lib/etcd/dh"))
+        self.assertTrue(changes("chmod", "0750", "/var/lib/etcd/dh"))
         self.assertTrue(changes("ln", "-sfn", "elsewhere", "/etc/etcd/dh/other"))
         self.assertTrue(changes("rm", "/etc/etcd/dh/other"))
         self.assertTrue(changes("systemctl", "disable", "dh-etcd"))
@@ -158,6 +161,24 @@ class OneLab(unittest.TestCase):
         lab.exec("dh1", ["setfacl", "-b", ca])
         lab.exec("dh1", ["chown", "etcd", ca])
         lab.exec("dh1", ["chmod", "0640", ca])
+
+    def test_fingerprint_after_an_undo(self):
+        """What was moved aside may be there, in a directory that was not; nothing else may."""
+        aside, parent = "/var/lib/etcd/dh/c1.dhetcd-x", "/var/lib/etcd/dh"
+        self.assertEqual(self.undone("dh3", "mkdir", "-p", aside), [])
+        self.assertEqual(self.undone("dh3", "mkdir", f"{aside}-failed"), [])
+        self.assertTrue(self.undone("dh3", "rmdir", aside))
+        self.assertTrue(self.undone("dh3", "mkdir", f"{parent}/c1"))
+        self.assertTrue(self.undone("dh3", "rm", "-r", parent))
+        self.assertTrue(self.undone("dh3", "mkdir", parent))
+        self.assertTrue(self.undone("dh3", "rmdir", parent))
+        self.assertTrue(self.undone("dh3", "mkdir", "-p", aside, f"{parent}/c1"))
+        self.lab.exec("dh3", ["rm", "-r", parent])
+
+    def undone(self, host, *argv):
+        before = self.lab.fingerprint(host)
+        self.lab.exec(host, argv)
+        return fingerprint.undone(before, self.lab.fingerprint(host))
 
     def test_writer_counts_and_sees_a_loss(self):
         with self.lab.writer(name="counting") as writer:

@@ -227,12 +227,18 @@ class Faults:
 
 class RollbackNewCA(Faults, LabCase):
     slow, sample = 4, 0.3
-    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new"}}
+    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new", "client_auth": "cert"}}
+
+    @classmethod
+    def new_lab(cls):
+        super().new_lab()
+        cls.lab.set_switch(None, data_dir="wrong-owner")  # its first members could not have started with it
 
 
 class RollbackSameCA(Faults, LabCase):
     slow, sample = 3, 0.3
-    lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
+    lab_options = {"hosts": 4, "members": 3,
+                   "switches": {"ca": "same", "latest": "absolute", "id_length": 8, "data_dir": "full"}}
 
 
 if __name__ == "__main__":

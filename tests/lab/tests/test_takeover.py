@@ -77,7 +77,7 @@ class Takeover(TakeoverCase):
             self.assertIn(address(1), self.take_over(job, ROLLED_BACK))
             now = states(self.lab)
             for name in ("dh2", "dh3", "dh4"):
-                self.assertEqual(fingerprint.diff(before[name], now[name]), [], name)
+                self.assertEqual(fingerprint.undone(before[name], now[name]), [], name)
                 self.assertFalse(self.lab.host(name).path(LOCK).exists(), name)
             self.assertIn("has ended", self.take_over(job, REJECTED, host="dh3"))
             self.is_back(job, "rolled-back")
