@@ -109,17 +109,21 @@ int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *
         return 0;
 }
 
-int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) {
-        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
-        Call call = { "Compare", arguments, ELEMENTSOF(arguments), timeout };
+static int call_for_differences(HostClient *h, const Call *call, char ***ret, char **reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         int r;
 
-        r = host_client_call(h, &call, &answer, reterr);
+        r = host_client_call(h, call, &answer, reterr);
         if (r < 0)
                 return r;
         r = read_strv(answer, DIFFERENCES_MAX, ret);
-        return r < 0 ? host_client_bad_answer(h, &call, r, reterr) : 0;
+        return r < 0 ? host_client_bad_answer(h, call, r, reterr) : 0;
+}
+
+int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
+
+        return call_for_differences(h, &(Call){ "Compare", arguments, ELEMENTSOF(arguments), timeout }, ret, reterr);
 }
 
 /* ---- lock, snapshots ---- */
@@ -239,6 +243,13 @@ int host_run_script(HostClient *h, const char *txn, const char *step, const char
         }
         *ret = s;
         return 0;
+}
+
+int host_check_unpacked(HostClient *h, const char *txn, uint64_t timeout, char ***ret, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn) };
+
+        return call_for_differences(h, &(Call){ "CheckUnpacked", arguments, ELEMENTSOF(arguments), timeout }, ret,
+                                    reterr);
 }
 
 /* ---- files, data, unit ---- */

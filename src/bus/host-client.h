@@ -51,7 +51,7 @@ int host_client_set_holder(HostClient *h, const char *holder) _must_check_;
  *               "strict_reconfig_check": bool, "force_new_cluster": bool,
  *               "client": { "cert_file", "key_file", "trusted_ca_file", "client_cert_auth": bool }, "peer": { same } },
  *   "config_digest": s|null (of config.yaml with the values of the three keys blanked),
- *   "config_error": s|null, "config_mode": int, "config_uid": int, "config_gid": int,
+ *   "config_error": s|null, "config_mode": int,
  *   "authorities": s (PEM of all CA certificates that its config.yaml trusts, peer's and client's),
  *   "certificates": [ { "file": s, "not_before_usec": int, "not_after_usec": int } ],
  *   "data_directory": { "path": s|null, "state": "absent"|"empty"|"in-use", "uid": int, "gid": int,
@@ -60,7 +60,7 @@ int host_client_set_holder(HostClient *h, const char *holder) _must_check_;
  *   "state_free_bytes": int,
  *   "unit": { "load_state", "active_state", "sub_state", "unit_file_state", "result", "invocation_id",
  *             "n_restarts": int, "main_pid": int, "job": bool (one is queued, or under way) },
- *   "package_digest": s|null, "clients": [s], "listening": [int] (of 2379 and 2380, those something listens on),
+ *   "package_digest": s|null, "listening": [int] (of 2379 and 2380, those something listens on),
  *   "lock": null | { "job", "holder", "since_usec" } } */
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
 
@@ -145,6 +145,10 @@ typedef struct ScriptResult {
 void script_result_done(ScriptResult *s);
 int host_run_script(HostClient *h, const char *txn, const char *step, const char *script, char *const *arguments,
                     uint64_t timeout, ScriptResult *ret, char **reterr) _must_check_;
+
+/* CheckUnpacked(s txn) → as: what is not as it must be after unpackage-server and unpackage-client: the clients' files
+ * against the package that was delivered, and what etcd itself could not read. *ret NULL when all is right. */
+int host_check_unpacked(HostClient *h, const char *txn, uint64_t timeout, char ***ret, char **reterr) _must_check_;
 
 /* EditConfig(s txn, s step, a{ss}) → b changed: the three keys of config.yaml; all other bytes stay. NULL value: key
  * left alone. A fourth key, force-new-cluster, is "true" or "false": its line is added, and taken away again. */

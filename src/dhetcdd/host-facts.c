@@ -24,7 +24,7 @@
 #include "host/data-directory.h"
 
 #define PROC_NET_SIZE_MAX (8U * 1024U * 1024U)
-#define CLIENTS_MAX 256U
+#define DIRECTORIES_MAX 256U
 
 static void set(json_t *facts, const char *name, json_t *value) {
         (void) json_object_set_new(facts, name, value ?: json_null());
@@ -165,17 +165,6 @@ static void add_latest(json_t *facts) {
         set(facts, "cluster_id", json_string(base ? base + 1 : link));
 }
 
-static json_t *clients(void) {
-        _cleanup_(closedirp) DIR *d = opendir(DH_CLIENT_DIR);
-        json_t *list = json_array();
-        struct dirent *e;
-
-        while (d && (e = readdir(d)) && json_array_size(list) < CLIENTS_MAX)
-                if (e->d_name[0] != '.')
-                        (void) json_array_append_new(list, json_string(e->d_name));
-        return list;
-}
-
 static json_t *package_digest(void) {
         char hex[DIGEST_HEX_SIZE];
 
@@ -288,7 +277,7 @@ static json_t *data_directories(void) {
         json_t *list = json_object();
         struct dirent *e;
 
-        while (d && (e = readdir(d)) && json_object_size(list) < CLIENTS_MAX) {
+        while (d && (e = readdir(d)) && json_object_size(list) < DIRECTORIES_MAX) {
                 _cleanup_free_ char *path = format("%s/%s", DH_ETCD_DATA_PARENT, e->d_name);
                 DataDirectoryState state;
 
@@ -310,8 +299,6 @@ static void add_config(json_t *facts) {
         if (stat(DH_ETCD_CONFIG, &st) < 0)
                 st = (struct stat){};
         set(facts, "config_mode", json_integer(st.st_mode & 07777));
-        set(facts, "config_uid", json_integer(st.st_uid));
-        set(facts, "config_gid", json_integer(st.st_gid));
         set(facts, "config_digest", config_digest());
         add_trust(facts, c);
         add_data_directory(facts, c);
@@ -349,7 +336,6 @@ json_t *host_facts(const UnitState *unit) {
         set(facts, "state_free_bytes", free_bytes(path_exists(DHETCD_STATE_DIR) > 0 ? DHETCD_STATE_DIR : "/var/lib"));
         set(facts, "unit", unit_facts(unit));
         set(facts, "package_digest", package_digest());
-        set(facts, "clients", clients());
         set(facts, "listening", listening());
         set(facts, "lock", lock_facts());
         return facts;

@@ -232,6 +232,9 @@ int host_scripts_stop(HostOperation *op, HostNext then) _must_check_;
 int check_manage_unit(HostOperation *op) _must_check_;
 int begin_manage_unit(HostOperation *op) _must_check_;
 
+/* host-unpacked.c */
+int begin_check_unpacked(HostOperation *op) _must_check_;
+
 /* host-facts.c, host-examine.c, host-admin.c */
 int begin_examine(HostOperation *op) _must_check_;
 int begin_describe(HostOperation *op) _must_check_;

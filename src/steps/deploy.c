@@ -71,6 +71,21 @@ static int prove_host(const Addition *a, const Host *h, const json_t *facts, con
         return 0;
 }
 
+/* A script that says it succeeded may have done half of its work. */
+static int prove_unpacked(const Addition *a, const Host *h, char **reterr) {
+        _cleanup_strv_ char **differences = NULL;
+        _cleanup_free_ char *list = NULL;
+        int r = host_check_unpacked(h->client, a->txn, CALL_TIMEOUT, &differences, reterr);
+
+        if (r < 0 || !differences || !*differences)
+                return r;
+        list = strv_join(differences, "; ");
+        return fail(reterr, -EUCLEAN,
+                    "%s: the vendor's scripts ended without an error, but %s. See \"journalctl "
+                    "DHETCD_JOB=%s\" there",
+                    h->address, list ?: "", a->job);
+}
+
 static int prove(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_json_ json_t *member_facts = NULL;
@@ -85,6 +100,8 @@ static int prove(void *world, char **reterr) {
                 if (!member_facts)
                         member_facts = json_incref(facts);
                 r = prove_host(a, h, facts, member_facts, reterr);
+                if (r >= 0)
+                        r = prove_unpacked(a, h, reterr);
                 if (r < 0)
                         return r;
         }

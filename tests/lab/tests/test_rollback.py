@@ -106,6 +106,28 @@ class Faults:
     def test_06_deploy_says_nothing_and_does_nothing(self):
         self.script("deploy", NEW, "config_packager.unpackage-server", "stderr")
 
+    # Scripts that end without an error: only what they left tells.
+    def test_06_deploy_client_half_on_member(self):
+        self.script("deploy", "dh3", "config_packager.unpackage-client", "half",
+                    says=["client/acl-rw/password is not the one of the package"])
+
+    def test_06_deploy_client_does_nothing_on_member(self):
+        self.script("deploy", "dh2", "config_packager.unpackage-client", "stderr",
+                    says=["client/acl-ro/endpoints is not the one of the package"])
+
+    def test_06_deploy_client_does_nothing_on_new(self):
+        self.script("deploy", NEW, "config_packager.unpackage-client", "stderr")
+
+    def test_06_deploy_leaves_a_key_that_etcd_cannot_read(self):
+        script = "/usr/illumon/latest/install/config_packager.sh"
+        wrapper = f'#!/bin/bash\n{script}.real "$@" || exit\nchown root:root /etc/etcd/dh/latest/ssl/server.key\n'
+
+        def inject():
+            self.lab.exec(NEW, ["mv", script, f"{script}.real"])
+            self.lab.write(NEW, script, wrapper, 0o755)
+        self.check_undone("deploy", inject, lambda: self.lab.exec(NEW, ["mv", f"{script}.real", script]),
+                          says=["server.key cannot be read by etcd"])
+
     # A member whose disk is full when the package arrives.
     def test_06_deploy_disk_full_on_member(self):
         state = "/var/lib/dhetcd/host"
