@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Page, step 6: the package lists all nodes of the job, but only one is added at a time: initial-cluster becomes the
- * members and this node, and the new node gets the state "existing". Every other byte stays. */
+ * members and this node, and the new node gets the state "existing"; a member has "new", whatever the generator wrote.
+ * Every other byte stays. */
 
 #include "basic/error.h"
 #include "scripts.h"
@@ -14,7 +15,7 @@ static int apply(void *world, char **reterr) {
         if (!cluster)
                 return -ENOMEM;
         FOREACH_NODE (h, a) {
-                int r = host_edit_config(h->client, a->txn, step_narrow.name, cluster, h->new_node ? "existing" : NULL,
+                int r = host_edit_config(h->client, a->txn, step_narrow.name, cluster, h->new_node ? "existing" : "new",
                                          CALL_TIMEOUT, reterr);
 
                 if (r < 0)
@@ -32,6 +33,7 @@ static int prove(void *world, char **reterr) {
         FOREACH_NODE (h, a) {
                 _cleanup_json_ json_t *facts = NULL;
                 const json_t *config;
+                const char *state;
                 int r;
 
                 r = host_describe(h->client, CALL_TIMEOUT, &facts, reterr);
@@ -41,9 +43,10 @@ static int prove(void *world, char **reterr) {
                 if (!streq(json_get_string(config, "initial_cluster"), cluster))
                         return fail(reterr, -EUCLEAN, "%s: initial-cluster in %s is not '%s'", h->address,
                                     DH_ETCD_CONFIG, cluster);
-                if (h->new_node && !streq(json_get_string(config, "initial_cluster_state"), "existing"))
-                        return fail(reterr, -EUCLEAN, "%s: initial-cluster-state in %s is not 'existing'", h->address,
-                                    DH_ETCD_CONFIG);
+                state = h->new_node ? "existing" : "new";
+                if (!streq(json_get_string(config, "initial_cluster_state"), state))
+                        return fail(reterr, -EUCLEAN, "%s: initial-cluster-state in %s is not '%s'", h->address,
+                                    DH_ETCD_CONFIG, state);
         }
         return 0;
 }
