@@ -145,7 +145,8 @@ static void write_transaction(FILE *f, const json_t *transaction) {
         if (json_get_string(backup, "sha256")) {
                 fputs("<p>Snapshot of etcd's data: <code>", f);
                 html_escape(f, json_get_string(backup, "path") ?: "?");
-                fputs("</code>, SHA-256 <code>", f);
+                fprintf(f, "</code>, revision %" JSON_INTEGER_FORMAT ", SHA-256 <code>",
+                        json_get_integer(backup, "revision", 0));
                 html_escape(f, json_get_string(backup, "sha256"));
                 fputs("</code></p>\n", f);
         }

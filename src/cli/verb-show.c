@@ -100,7 +100,8 @@ static void print_steps(const json_t *transaction) {
         putchar('\n');
         table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
         if (json_get_string(backup, "sha256"))
-                printf("\nSnapshot of etcd's data: %s, SHA-256 %s\n", json_get_string(backup, "path") ?: "?",
+                printf("\nSnapshot of etcd's data: %s, revision %" JSON_INTEGER_FORMAT ", SHA-256 %s\n",
+                       json_get_string(backup, "path") ?: "?", json_get_integer(backup, "revision", 0),
                        json_get_string(backup, "sha256"));
         putchar('\n');
 }

@@ -66,6 +66,7 @@ typedef struct EtcdStatus {
         uint64_t cluster_id, member_id, leader; /* leader 0: none known */
         uint64_t raft_term, raft_index, raft_applied_index;
         uint64_t db_size; /* bytes */
+        int64_t revision; /* of the data it has applied */
         bool learner;
         char version[32];
         char *errors; /* NULL, or alarms and such, joined by "; " */

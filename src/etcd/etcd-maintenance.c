@@ -62,6 +62,7 @@ int etcd_status(EtcdClient *c, const char *endpoint, uint64_t timeout, EtcdStatu
                 .raft_index = answer->raft_index,
                 .raft_applied_index = answer->raft_applied_index,
                 .db_size = (uint64_t) answer->db_size,
+                .revision = answer->header->revision,
                 .learner = answer->is_learner,
         };
         strcpy(s.version, answer->version);

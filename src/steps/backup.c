@@ -43,36 +43,49 @@ static char *backup_path(const Addition *a) {
         return format("%s/etcd.snapshot", a->dir);
 }
 
+static int find_source(Addition *a, Host **ret, char **reterr) {
+        Host *leader;
+        int r;
+
+        r = cluster_leader(a, &leader, reterr);
+        if (r < 0)
+                return r;
+        *ret = leader;
+        FOREACH_MEMBER (h, a)
+                if (h != leader)
+                        *ret = h;
+        return 0;
+}
+
 static int apply(void *world, char **reterr) {
         Addition *a = world;
+        _cleanup_(etcd_status_done) EtcdStatus before = {};
         _cleanup_free_ char *path = backup_path(a);
         Pace pace = { a, now_boot(), now_boot() };
-        Host *leader, *source;
         EtcdSnapshot snapshot;
+        Host *source;
         int r;
 
         if (!path)
                 return -ENOMEM;
-        r = cluster_leader(a, &leader, reterr);
+        r = find_source(a, &source, reterr);
+        if (r >= 0) /* the snapshot itself does not say its revision: it has what is applied now, or more */
+                r = etcd_status(a->etcd, source->client_url, ETCD_TIMEOUT, &before, reterr);
         if (r < 0)
                 return r;
-        source = leader;
-        FOREACH_MEMBER (h, a)
-                if (h != leader)
-                        source = h;
-
         r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &pace,
                           &snapshot, reterr);
         if (r < 0)
                 return r;
 
         a->copy_rate = snapshot.bytes * USEC_PER_SEC / (now_boot() - pace.begun + 1) + 1;
-        addition_progress_of(a, source, &(Progress){}, "%" PRIu64 " KiB from %s in %s, SHA-256 %.16s…",
-                             snapshot.bytes >> 10, source->address, path, snapshot.sha256);
-        return txn_remember(
-                a->transaction, "backup",
-                json_pack("{ss sI ss}", "path", path, "bytes", (json_int_t) snapshot.bytes, "sha256", snapshot.sha256),
-                reterr);
+        addition_progress_of(a, source, &(Progress){},
+                             "%" PRIu64 " KiB from %s in %s, revision %" PRId64 " or later, SHA-256 %.16s…",
+                             snapshot.bytes >> 10, source->address, path, before.revision, snapshot.sha256);
+        return txn_remember(a->transaction, "backup",
+                            json_pack("{ss sI sI ss}", "path", path, "bytes", (json_int_t) snapshot.bytes, "revision",
+                                      (json_int_t) before.revision, "sha256", snapshot.sha256),
+                            reterr);
 }
 
 static void foresee(void *world, StepForecast *f) {

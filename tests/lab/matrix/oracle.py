@@ -210,6 +210,7 @@ def check_backup(lab, job):
             need(saved.exists(), f"{saved.name} of the job is gone")
             data, digest = saved.read_bytes(), record["value"]["sha256"]
             need(hashlib.sha256(data[:-32]).hexdigest() == data[-32:].hex() == digest, f"{saved.name} is damaged")
+            need(record["value"]["revision"] > 0, f"the revision of {saved.name} is not known")
 
 
 # -- nothing left, nothing more to do ---------------------------------------------------------------

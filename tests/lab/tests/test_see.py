@@ -307,7 +307,8 @@ class See(LabCase):
         text, _ = self.look("show", self.newest(), user="watcher")
         for name, step in steps.items():
             self.assertRegex(text, rf"(?m)^{name} +{step['state']} ")
-        self.assertIn(job["transactions"][0]["backup"]["sha256"], text)
+        backup = job["transactions"][0]["backup"]
+        self.assertIn(f"revision {backup['revision']}, SHA-256 {backup['sha256']}", text)
         self.assertIn(self.newest(), [j["job"] for j in self.look_json("list", user="watcher")])
         self.assertRegex(self.look("list", user="watcher")[0], rf"{self.newest()}  committed +- .*{address(3)} .{{40}}")
         terminal = Terminal(self.lab, 60, ["dhetcd", "--no-pager", "list"], user="watcher")
