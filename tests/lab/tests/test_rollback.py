@@ -199,6 +199,62 @@ class Faults:
     def test_10_start_half(self):
         self.script("start", NEW, "enable_dh_etcd_systemd", "half")
 
+    def data(self):
+        latest = self.lab.exec("dh1", ["readlink", "/etc/etcd/dh/latest"]).stdout.strip()
+        return f"/var/lib/etcd/dh/{latest.split('/')[-1]}"
+
+    # Somebody else writes to the data directory after the preflight: what is there is neither taken nor touched.
+    def test_10_start_data_directory_not_empty(self):
+        data, before = self.data(), self.lab.fingerprint(NEW)["data"]
+        events = []
+
+        def fill():
+            self.lab.exec(NEW, ["mkdir", "-p", f"{data}/member"])
+            self.lab.write(NEW, f"{data}/member/foreign", "not ours")
+            self.lab.exec(NEW, ["chown", "-R", "daemon", data])
+            events.append(self.look(data))
+
+        def inject():
+            events.append(When(self.lab, "lock", "done", fill))
+
+        def mend():
+            events[0].done()
+            self.assertEqual(self.look(data), events[1])
+            self.lab.exec(NEW, ["rm", "-r", data])
+            if not before:
+                self.lab.exec(NEW, ["rmdir", "/var/lib/etcd/dh"])
+        self.check_undone("start", inject, mend, says=["is not empty", "--move-data-aside"])
+
+    def look(self, data):
+        """Owner, mode, time and size of all that is in it."""
+        return self.lab.exec(NEW, ["find", data, "-mindepth", "1", "-printf", "%P %u %g %m %T@ %s\n"]).stdout
+
+    def unstartable(self, **kwargs):
+        drop_in = "/run/systemd/system/dh-etcd.service.d"
+
+        def inject():
+            self.lab.write(NEW, f"{drop_in}/50-broken.conf", "[Service]\nExecStartPre=/bin/false\nRestart=no\n")
+
+        def mend():
+            self.lab.exec(NEW, ["rm", "-r", drop_in])
+            self.lab.exec(NEW, ["systemctl", "daemon-reload"])
+        self.check_undone("start", inject, mend, **kwargs)
+
+    def test_10_start_etcd_does_not_start(self):
+        self.unstartable()
+
+    def test_10_start_etcd_does_not_start_and_data_was_moved_aside(self):
+        data, parent = self.data(), self.lab.fingerprint(NEW)["data"]
+        self.lab.exec(NEW, ["mkdir", "-p", f"{data}/member"])
+        self.lab.write(NEW, f"{data}/member/old", "of an earlier start")
+        self.lab.exec(NEW, ["chown", "-R", "daemon", data])
+        before = self.look(data)
+        try:
+            self.unstartable(options=["--move-data-aside"])
+            self.assertEqual(self.look(data), before)
+        finally:
+            self.lab.exec(NEW, ["rm", "-r", *([data] if parent else ["/var/lib/etcd/dh"])])
+
     # Step 11: a learner that is alive and near the leader's index, but cut off from its peers as soon as it has started.
     def test_11_never_in_sync(self):
         self.lab.write("dh1", CONF, "[job]\nSyncTimeoutSec=6\n")
