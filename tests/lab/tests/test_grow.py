@@ -6,6 +6,7 @@ import unittest
 
 from support import BUSY, LabCase, When, address
 
+LONGEST_GAP = 5  # seconds, on a busy machine
 METRICS = "/var/lib/prometheus/node-exporter"
 
 
@@ -98,6 +99,8 @@ class GrowToTheLetter(LabCase):
     def test_grow(self):
         before = {h: self.lab.exec(h, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout
                   for h in ("dh1", "dh2", "dh3")}
+        self.lab.set_switch(None, data_dir="wrong-owner", generator_state="existing")
+        owners = {h: self.owners(h) for h in before}
         with self.lab.writer() as writer:
             output = self.add(address(4), options=["--restart=always"])
             self.assertIn("even number", output)
@@ -106,7 +109,61 @@ class GrowToTheLetter(LabCase):
         for h, invocation in before.items():
             self.assertNotEqual(self.lab.exec(h, ["systemctl", "show", "-P", "InvocationID", "dh-etcd"]).stdout,
                                 invocation, h)
-        print(f"\n3 → 4 to the letter, new CA, client certificates: {writer.check(expect_writes=100)}")
+            self.assertEqual(self.owners(h), owners[h])
+        self.assertRegex(self.owners("dh4"), r"^etcd:irisadmin \d+\netcd:irisadmin \d+$")
+        stats = writer.check(expect_writes=100)
+        print(f"\n3 → 4 to the letter, new CA, client certificates: {stats}")
+        self.assertLess(stats["longest_gap"], LONGEST_GAP)
+        job = self.newest_job()["job"]
+        for step in ("trust", "restart"):
+            self.check_rolling_restart([e for e in self.journal(job) if e.get("DHETCD_STEP") == step])
+        self.check_backup(job)
+
+    def owners(self, host):
+        """Of the data directory and its parent."""
+        cluster = self.lab.exec("dh1", ["readlink", "/etc/etcd/dh/latest"]).stdout.strip()
+        places = ["/var/lib/etcd/dh", f"/var/lib/etcd/dh/{cluster}"]
+        return self.lab.exec(host, ["stat", "-c", "%U:%G %a", *places]).stdout
+
+    def check_rolling_restart(self, entries):
+        """One member at a time, and the leader last, after it has handed over."""
+        told = [(e.get("DHETCD_PHASE"), e.get("DHETCD_HOST")) for e in entries
+                if e.get("DHETCD_PHASE") in ("restarting", "restarted")]
+        order = [host for phase, host in told if phase == "restarting"]
+        self.assertEqual(sorted(order), [address(n) for n in (1, 2, 3)])
+        self.assertEqual(told, [(phase, host) for host in order for phase in ("restarting", "restarted")])
+        moved = [i for i, e in enumerate(entries) if "moving the leader" in str(e["MESSAGE"])]
+        self.assertEqual(len(moved), 1)
+        self.assertIn(f"moving the leader from {order[-1]} to ", entries[moved[0]]["MESSAGE"])
+        restarting = [i for i, e in enumerate(entries) if e.get("DHETCD_PHASE") == "restarting"]
+        restarted = [i for i, e in enumerate(entries) if e.get("DHETCD_PHASE") == "restarted"]
+        self.assertTrue(restarted[-2] < moved[0] < restarting[-1])
+
+    def check_backup(self, job):
+        """The revision that was written down is in the snapshot."""
+        backup = json.loads(self.dhetcd("--json=short", "show", job).stdout)["transactions"][0]["backup"]
+        saved = json.loads(self.lab.exec("dh1", ["etcdctl", "snapshot", "status", backup["path"], "-w", "json"]).stdout)
+        self.assertTrue(saved["revision"] - 1000 < backup["revision"] <= saved["revision"], (backup, saved))
+
+
+class GrowFromElsewhere(LabCase):
+    """The job runs on a host that is no node, and has the root client all the same; other switches of the vendor's."""
+
+    lab_options = {"hosts": 3, "members": 1,
+                   "switches": {"ca": "same", "root_client": "all", "data_dir": "full"}}
+
+    def test_grow(self):
+        before = self.lab.fingerprint("dh3")
+        with self.lab.writer() as writer:
+            self.add(address(2), host="dh3")
+            self.assert_voters(2)
+            self.assert_configs(2)
+            self.assert_nothing_left()
+        writer.check(expect_writes=20)
+        after = self.lab.fingerprint("dh3")
+        changed = {path for path in before["files"].keys() | after["files"].keys()
+                   if before["files"].get(path) != after["files"].get(path) and "/client/" in path}
+        self.assertEqual(changed, set(), "a host that is no node keeps its clients")
 
 
 class GrowEtcd34(LabCase):
