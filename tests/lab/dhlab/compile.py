@@ -28,19 +28,13 @@ def build(suite="trixie", options=(), say=lambda text: print(text, file=sys.stde
     root = rootfs.root("build", suite, say=say)
     work, install = staging(suite, options)
     with paths.lock(work.parent / "lock", 900, work):
-        configure(root, work, install, [*OPTIONS, *without_tests(), *options])
+        configure(root, work, install, [*OPTIONS, *options])
         meson(root, work, install, ["meson", "compile", "-C", "/build"], "compile")
         shutil.rmtree(install)
         install.mkdir()
         meson(root, work, install, ["env", "DESTDIR=/install", "meson", "install", "-C",
                                     "/build", "--no-rebuild", "--quiet"], "install")
     return install
-
-
-def without_tests():
-    """The hosts run no unit tests, and the build root has no cmocka."""
-    known = paths.TREE / "meson_options.txt"
-    return ["-Dtests=false"] if known.exists() and "'tests'" in known.read_text() else []
 
 
 def configure(root, work, install, options):
