@@ -77,6 +77,17 @@ static int read_strv(sd_bus_message *m, size_t max, char ***ret) {
         return sd_bus_message_exit_container(m);
 }
 
+static int call_for_strings(HostClient *h, const Call *call, size_t max, char ***ret, char **reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
+        int r;
+
+        r = host_client_call(h, call, &answer, reterr);
+        if (r < 0)
+                return r;
+        r = read_strv(answer, max, ret);
+        return r < 0 ? host_client_bad_answer(h, call, r, reterr) : 0;
+}
+
 /* ---- looking ---- */
 
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) {
@@ -109,21 +120,11 @@ int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *
         return 0;
 }
 
-static int call_for_differences(HostClient *h, const Call *call, char ***ret, char **reterr) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
-        int r;
-
-        r = host_client_call(h, call, &answer, reterr);
-        if (r < 0)
-                return r;
-        r = read_strv(answer, DIFFERENCES_MAX, ret);
-        return r < 0 ? host_client_bad_answer(h, call, r, reterr) : 0;
-}
-
 int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) {
         CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
 
-        return call_for_differences(h, &(Call){ "Compare", arguments, ELEMENTSOF(arguments), timeout }, ret, reterr);
+        return call_for_strings(h, &(Call){ "Compare", arguments, ELEMENTSOF(arguments), timeout }, DIFFERENCES_MAX,
+                                ret, reterr);
 }
 
 /* ---- lock, snapshots ---- */
@@ -248,8 +249,16 @@ int host_run_script(HostClient *h, const char *txn, const char *step, const char
 int host_check_unpacked(HostClient *h, const char *txn, uint64_t timeout, char ***ret, char **reterr) {
         CallArgument arguments[] = { CALL_TXN(txn) };
 
-        return call_for_differences(h, &(Call){ "CheckUnpacked", arguments, ELEMENTSOF(arguments), timeout }, ret,
-                                    reterr);
+        return call_for_strings(h, &(Call){ "CheckUnpacked", arguments, ELEMENTSOF(arguments), timeout },
+                                DIFFERENCES_MAX, ret, reterr);
+}
+
+int host_script_output(HostClient *h, const char *txn, const char *step, const char *script, uint64_t timeout,
+                       char ***ret, char **reterr) {
+        CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step), CALL_STRING(script) };
+
+        return call_for_strings(h, &(Call){ "ScriptOutput", arguments, ELEMENTSOF(arguments), timeout },
+                                OUTPUT_LINES_MAX, ret, reterr);
 }
 
 /* ---- files, data, unit ---- */

@@ -136,7 +136,8 @@ int host_deliver(HostClient *h, const char *txn, const char *step, const void *d
  *                            this step, copied back
  *   restore-data       JOB N: nor this: the etcd.snapshot of JOB's node N there restored to it, as the data of a
  *                            cluster of this member alone
- * result: "success", or systemd's ("exit-code", "timeout", "signal", …); output: at most the last 500 lines. */
+ * result: "success", or systemd's ("exit-code", "timeout", "signal", …); output: at most the last 500 lines, the first
+ * of which says so where that is not all. */
 typedef struct ScriptResult {
         char *result;
         int status;
@@ -149,6 +150,11 @@ int host_run_script(HostClient *h, const char *txn, const char *step, const char
 /* CheckUnpacked(s txn) → as: what is not as it must be after unpackage-server and unpackage-client: the clients' files
  * against the package that was delivered, and what etcd itself could not read. *ret NULL when all is right. */
 int host_check_unpacked(HostClient *h, const char *txn, uint64_t timeout, char ***ret, char **reterr) _must_check_;
+
+/* ScriptOutput(s txn, s step, s script) → as output: the same lines once more, for whoever did not get that answer.
+ * None where the script was never begun. */
+int host_script_output(HostClient *h, const char *txn, const char *step, const char *script, uint64_t timeout,
+                       char ***ret, char **reterr) _must_check_;
 
 /* EditConfig(s txn, s step, a{ss}) → b changed: the three keys of config.yaml; all other bytes stay. NULL value: key
  * left alone. A fourth key, force-new-cluster, is "true" or "false": its line is added, and taken away again. */

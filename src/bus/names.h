@@ -21,6 +21,9 @@
 #define DHETCD_SNAPSHOT_STORE DHETCD_STATE_DIR "/store"    /* on every host */
 #define DHETCD_SCHEDULES_DIR DHETCD_STATE_DIR "/schedules" /* on the job's host: schedules/NODE.json */
 
+/* A vendor script's, on the host concerned: the transaction, the step, the script. */
+#define DHETCD_EXEC_UNIT "dhetcd-exec-%s-%s-%s.service"
+
 #define DH_ETCD_UNIT "dh-etcd.service"
 #define DH_ETCD_DIR "/etc/etcd/dh"
 #define DH_ETCD_LATEST DH_ETCD_DIR "/latest"

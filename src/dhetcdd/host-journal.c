@@ -44,25 +44,43 @@ static int append_message(sd_journal *j, char ***lines) {
         return line ? strv_append(lines, line) : -ENOMEM;
 }
 
-static void drop_oldest(char **lines) {
+/* How many were dropped. */
+static size_t drop_oldest(char **lines) {
         size_t total = 0, n = strv_length(lines), first = n;
 
         while (first > 0 && total + strlen(lines[first - 1]) + 1 <= TOTAL_SIZE_MAX)
                 total += strlen(lines[--first]) + 1;
         if (first == 0)
-                return;
+                return 0;
         for (size_t i = 0; i < first; i++)
                 free(lines[i]);
         memmove(lines, lines + first, (n - first + 1) * sizeof(*lines));
+        return first;
+}
+
+/* How many entries there are before the newest `max`. */
+static int count_earlier(sd_journal *j, size_t max, size_t *ret) {
+        int r;
+
+        r = sd_journal_seek_tail(j);
+        if (r >= 0)
+                r = sd_journal_previous_skip(j, max + JOURNAL_EARLIER_MAX);
+        if (r < 0)
+                return r;
+        *ret = (size_t) r > max ? (size_t) r - max : 0;
+        return 0;
 }
 
 /* The newest `max` entries of what the matches select. */
-static int read_newest(sd_journal *j, uint64_t since, size_t max, char ***ret) {
+static int read_newest(sd_journal *j, uint64_t since, size_t max, char ***ret, size_t *ret_earlier) {
         _cleanup_strv_ char **lines = NULL;
+        size_t earlier = 0, dropped = 0;
         int r;
 
         (void) sd_journal_set_data_threshold(j, 64U * 1024U);
-        r = sd_journal_seek_tail(j);
+        r = ret_earlier ? count_earlier(j, max, &earlier) : 0;
+        if (r >= 0)
+                r = sd_journal_seek_tail(j);
         if (r >= 0)
                 r = sd_journal_previous_skip(j, max);
         while (r > 0) {
@@ -78,7 +96,9 @@ static int read_newest(sd_journal *j, uint64_t since, size_t max, char ***ret) {
         if (r < 0)
                 return r;
         if (lines)
-                drop_oldest(lines);
+                dropped = drop_oldest(lines);
+        if (ret_earlier)
+                *ret_earlier = earlier + dropped;
         *ret = TAKE_PTR(lines);
         return 0;
 }
@@ -89,14 +109,14 @@ static int match(sd_journal *j, const char *field, const char *value) {
         return m ? sd_journal_add_match(j, m, 0) : -ENOMEM;
 }
 
-int journal_read_invocation(const char *invocation_id, size_t max, char ***ret) {
+int journal_read_output(const char *unit, size_t max, char ***ret, size_t *ret_earlier) {
         _cleanup_(sd_journal_closep) sd_journal *j = NULL;
         int r;
 
         r = sd_journal_open(&j, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM);
         if (r >= 0)
-                r = match(j, "_SYSTEMD_INVOCATION_ID", invocation_id);
-        return r < 0 ? r : read_newest(j, 0, max, ret);
+                r = match(j, "_SYSTEMD_UNIT", unit);
+        return r < 0 ? r : read_newest(j, 0, max, ret, ret_earlier);
 }
 
 int journal_read_unit(const char *unit, uint64_t since, size_t max, char ***ret) {
@@ -112,5 +132,5 @@ int journal_read_unit(const char *unit, uint64_t since, size_t max, char ***ret)
                 r = match(j, "_PID", "1");
         if (r >= 0)
                 r = match(j, "UNIT", unit);
-        return r < 0 ? r : read_newest(j, since, max, ret);
+        return r < 0 ? r : read_newest(j, since, max, ret, NULL);
 }

@@ -9,8 +9,10 @@
 
 #include "basic/cleanup.h"
 
-/* What the processes of one run of a unit printed. */
-int journal_read_invocation(const char *invocation_id, size_t max, char ***ret) _must_check_;
+/* What the processes of a unit printed, in all of its runs. *ret_earlier: so many lines are left out, counted up to
+ * JOURNAL_EARLIER_MAX. */
+#define JOURNAL_EARLIER_MAX 10000U
+int journal_read_output(const char *unit, size_t max, char ***ret, size_t *ret_earlier) _must_check_;
 
 /* What a unit printed, and what systemd said of it, since then (CLOCK_REALTIME). */
 int journal_read_unit(const char *unit, uint64_t since, size_t max, char ***ret) _must_check_;

@@ -372,6 +372,7 @@ void host_operation_event(HostOperation *op, EventKind kind, int priority, const
                 .txn = op->txn,
                 .step = op->step,
                 .host = host_own_address(address),
+                .unit = op->unit_name,
                 .before = before,
                 .after = after,
         };

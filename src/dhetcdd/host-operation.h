@@ -71,6 +71,7 @@ struct HostOperation {
         size_t size;
         const char *txn, *step; /* borrowed from the arguments, or NULL */
         const char *verb;       /* what tells two operations of a step apart, or NULL */
+        const char *unit_name;  /* that its events are about, or NULL; borrowed */
         char job[JOB_SIZE];
         char holder[ADDRESS_MAX];     /* who asks, as the lock names it; "" where it was not said */
         char digest[DIGEST_HEX_SIZE]; /* of the arguments */
@@ -224,6 +225,9 @@ int begin_disown_data_directory(HostOperation *op) _must_check_;
 /* host-script.c */
 int check_run_script(HostOperation *op) _must_check_;
 int begin_run_script(HostOperation *op) _must_check_;
+/* host-script-output.c */
+int check_script_output(HostOperation *op) _must_check_;
+int begin_script_output(HostOperation *op) _must_check_;
 /* Stops every script of the operation's transaction, also those an earlier daemon began, and cancels what waits to
  * begin. */
 int host_scripts_stop(HostOperation *op, HostNext then) _must_check_;

@@ -135,6 +135,17 @@ bool host_record_is_open(const HostRecord *r, const char *step, const char *oper
         return open;
 }
 
+bool host_record_was_begun(const HostRecord *r, const char *step, const char *operation, const char *verb) {
+        const HostKey key = { step, operation, verb, NULL };
+        const json_t *record;
+        size_t i;
+
+        json_array_foreach (txn_log_records(r->log), i, record)
+                if (is_type(record, "intent") && is_same(record, &key))
+                        return true;
+        return false;
+}
+
 int host_record_restored(const HostRecord *r, char ***ret) {
         _cleanup_strv_ char **steps = NULL;
         const json_t *record;

@@ -60,6 +60,9 @@ bool host_record_is_open(const HostRecord *r, const char *step, const char *oper
  * none. What else changes files replaces each of them at once. */
 int host_record_half_written(const HostRecord *r, char ***ret) _must_check_;
 
+/* Whether the operation was ever begun in the step, however it ended, and whatever was restored since. */
+bool host_record_was_begun(const HostRecord *r, const char *step, const char *operation, const char *verb);
+
 /* Calls back for every operation of that name that has an intent and neither done nor failed. Stops at a negative
  * errno. */
 int host_record_each_open(const HostRecord *r, const char *operation,

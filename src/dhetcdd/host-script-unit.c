@@ -108,18 +108,24 @@ static const ScriptKind *find_kind(const char *name) {
 
 /* ---- before it ---- */
 
+int script_name_check(HostOperation *op) {
+        if (find_kind(op->verb))
+                return 0;
+        return host_operation_reject(op,
+                                     "'%.64s' is none of generate, unpackage-server, unpackage-client, enable, "
+                                     "copy-data, restore-data",
+                                     op->verb);
+}
+
 int script_arguments_check(HostOperation *op) {
         uint64_t timeout = (uint64_t) json_get_integer(op->arguments, "timeout", 0);
-        const ScriptKind *kind = find_kind(op->verb);
+        int r = script_name_check(op);
 
-        if (!kind)
-                return host_operation_reject(op,
-                                             "'%.64s' is none of generate, unpackage-server, unpackage-client, enable, "
-                                             "copy-data, restore-data",
-                                             op->verb);
+        if (r < 0)
+                return r;
         if (timeout < TIMEOUT_MIN || timeout > TIMEOUT_MAX)
                 return host_operation_reject(op, "the time for a script must be one second to six hours");
-        return kind->check(op, json_object_get(op->arguments, "arguments"));
+        return find_kind(op->verb)->check(op, json_object_get(op->arguments, "arguments"));
 }
 
 static char *work_dir(const HostOperation *op) {
@@ -150,7 +156,7 @@ bool script_unpacks(const char *script) {
 }
 
 char *script_unit_name(const char *txn, const char *step, const char *script) {
-        return format("dhetcd-exec-%s-%s-%s.service", txn, step, script);
+        return format(DHETCD_EXEC_UNIT, txn, step, script);
 }
 
 /* ---- the unit ---- */
@@ -205,16 +211,18 @@ static int append_exec(sd_bus_message *m, HostOperation *op) {
         return r;
 }
 
-/* So that every line of the script is found by the job, on this host too. */
-static int append_log_fields(sd_bus_message *m, const HostOperation *op) {
+/* So that every line of the script is found by the job, on this host too. No MESSAGE_ID: newer versions of systemd give
+ * these fields to their own lines on the unit as well, which have one. */
+static int append_log_fields(sd_bus_message *m, const HostOperation *op, const char *unit) {
         char address[256];
         _cleanup_free_ char *job = format("DHETCD_JOB=%s", op->job), *txn = format("DHETCD_TXN=%s", op->txn),
                             *step = format("DHETCD_STEP=%s", op->step),
-                            *host = format("DHETCD_HOST=%s", host_own_address(address));
+                            *host = format("DHETCD_HOST=%s", host_own_address(address)),
+                            *name = format("DHETCD_UNIT=%s", unit);
 
-        if (!job || !txn || !step || !host)
+        if (!job || !txn || !step || !host || !name)
                 return -ENOMEM;
-        return unit_job_transient_log_fields(m, (const char *const[]){ job, txn, step, host, NULL });
+        return unit_job_transient_log_fields(m, (const char *const[]){ job, txn, step, host, name, NULL });
 }
 
 /* What a root shell of an operator has, and DH_ADMIN_USER as "source dh_users" sets it. */
@@ -265,7 +273,7 @@ int script_unit_message(HostOperation *op, const char *unit, sd_bus_message **re
         if (r >= 0)
                 r = append_environment(m, op);
         if (r >= 0)
-                r = append_log_fields(m, op);
+                r = append_log_fields(m, op, unit);
         if (r >= 0 && !kind->path)
                 r = data_script_settings(op, m);
         if (r >= 0)

@@ -5,27 +5,21 @@
  * it and waits for it, or, where it has ended unseen, runs the script again (each of them may run twice). */
 
 #include "basic/fs.h"
-#include "host-journal.h"
 #include "host-operation.h"
 #include "host-script-unit.h"
 
 #define STOP_TIMEOUT (60 * USEC_PER_SEC)
 #define JOB_GRACE (15 * USEC_PER_SEC) /* systemd ends the script by itself; this is for a systemd that does not */
-#define OUTPUT_LINES_MAX 500U
-#define LATE_LINES_PAUSE (50 * USEC_PER_MSEC)
-#define LATE_LINES_ROUNDS 40U /* at most */
-#define LATE_LINES_QUIET 3U   /* so many rounds without a new line: that was all */
-#define LATE_LINES_NONE 30U   /* so many without any: it wrote nothing, or journald is far behind */
+#define LEFTOVER_PAUSE (50 * USEC_PER_MSEC)
 #define LEFTOVER_TRIES 20U
 
 typedef struct Script {
         char *unit;
         char *result;
         int status;
-        char invocation_id[INVOCATION_ID_SIZE];
+        bool ran;
         unsigned tries; /* to start over a unit that has ended and is not gone yet */
-        unsigned rounds, quiet;
-        char **output;
+        ScriptLines lines;
 } Script;
 
 static void script_free(void *p) {
@@ -33,7 +27,7 @@ static void script_free(void *p) {
 
         free(s->unit);
         free(s->result);
-        strv_free(s->output);
+        script_lines_done(&s->lines);
         free(s);
 }
 
@@ -45,19 +39,14 @@ static int call_on_unit(HostOperation *op, const char *method, const char *unit)
 /* ---- the output ---- */
 
 static int answer(HostOperation *op) {
-        json_t *lines = json_array();
         Script *s = op->own;
+        json_t *lines = script_lines_to_json(&s->lines, s->unit);
         bool good = streq(s->result, "success");
 
         /* Not before: journald learns from the unit which invocation and job a late line belongs to. */
         (void) call_on_unit(op, "UnrefUnit", s->unit);
         if (!lines)
                 return -ENOMEM;
-        STRV_FOREACH (line, s->output)
-                if (json_array_append_new(lines, json_string(*line)) < 0) {
-                        json_decref(lines);
-                        return -ENOMEM;
-                }
         host_operation_event(op, EVENT_SCRIPT_FINISHED, good ? LOG_INFO : LOG_WARNING, NULL, NULL,
                              "Script \"%s\" ended: %s, status %d", op->verb, s->result, s->status);
         return host_operation_answer(op, json_pack("[s, i, o]", s->result, s->status, lines));
@@ -65,23 +54,13 @@ static int answer(HostOperation *op) {
 
 /* The journal may get the last lines after systemd has seen the end of the script. */
 static int read_output(HostOperation *op) {
-        _cleanup_strv_ char **lines = NULL;
         Script *s = op->own;
-        int r;
 
-        /* Nobody waits for the lines of a script whose step is taken back, and its unit is to be gone by then. */
-        if (op->canceled || *s->invocation_id == '\0')
+        /* Nobody waits for the lines of a script whose step is taken back, and its unit is to be gone by then: whoever
+         * wants them calls ScriptOutput. Where they cannot be read the result counts. */
+        if (op->canceled || !s->ran || script_lines_read(&s->lines, s->unit) != 0)
                 return answer(op);
-        r = journal_read_invocation(s->invocation_id, OUTPUT_LINES_MAX, &lines);
-        if (r < 0)
-                return answer(op); /* the result counts */
-
-        s->quiet = strv_length(lines) == strv_length(s->output) ? s->quiet + 1 : 0;
-        strv_free(s->output);
-        s->output = TAKE_PTR(lines);
-        if (s->quiet >= (s->output ? LATE_LINES_QUIET : LATE_LINES_NONE) || ++s->rounds >= LATE_LINES_ROUNDS)
-                return answer(op);
-        return host_operation_sleep(op, LATE_LINES_PAUSE, read_output);
+        return script_lines_wait(op, read_output);
 }
 
 /* ---- the end ---- */
@@ -111,7 +90,7 @@ static int result_known(HostOperation *op) {
         if (!s->result)
                 return -ENOMEM;
         s->status = op->unit.exec_main_status;
-        memcpy(s->invocation_id, op->unit.invocation_id, sizeof(s->invocation_id));
+        s->ran = *op->unit.invocation_id != '\0';
         return script_ended(op);
 }
 
@@ -157,7 +136,7 @@ static int still_there(HostOperation *op) {
         (void) call_on_unit(op, "ResetFailedUnit", s->unit);
         if (op->unit.job != 0 || ++s->tries > LEFTOVER_TRIES)
                 return fail(&op->why, -EBUSY, "%s is there already; see: systemctl status %s", s->unit, s->unit);
-        return host_operation_sleep(op, LATE_LINES_PAUSE, start);
+        return host_operation_sleep(op, LEFTOVER_PAUSE, start);
 }
 
 /* ---- the beginning ---- */
@@ -197,6 +176,7 @@ int begin_run_script(HostOperation *op) {
         s->unit = script_unit_name(op->txn, op->step, op->verb);
         if (!s->unit)
                 return -ENOMEM;
+        op->unit_name = s->unit;
 
         r = script_prepare(op);
         if (r >= 0)

@@ -172,6 +172,7 @@ static int look(HostOperation *op) {
                 op->free_own(op->own);
         op->own = begun;
         op->free_own = free;
+        op->unit_name = DH_ETCD_UNIT;
         return host_operation_query(op, DH_ETCD_UNIT, manage_with_state);
 }
 

@@ -78,9 +78,10 @@ void addition_progress_of(Addition *a, const Host *h, const Progress *progress, 
         tell_progress(a, context, text ?: fmt);
 }
 
-void addition_relay(Addition *a, const Host *h, char *const *lines) {
-        if (h->this_host)
-                return; /* its journal has them */
+void addition_relay(Addition *a, const Host *h, const char *unit, char *const *lines) {
+        EventContext context = context_of(a, h);
+
+        context.unit = unit;
         STRV_FOREACH (line, lines)
-                addition_event(a, EVENT_SCRIPT_OUTPUT, LOG_INFO, h, "%s: %s", h->address, *line);
+                log_event(EVENT_SCRIPT_OUTPUT, LOG_INFO, &context, "%s: %s", h->address, *line);
 }

@@ -162,8 +162,8 @@ typedef struct Progress {
         const char *unit;           /* the systemd unit it is about, or NULL */
 } Progress;
 void addition_progress_of(Addition *a, const Host *h, const Progress *progress, const char *format, ...) _printf_(4, 5);
-/* Relays what a script printed on another host into this host's journal. */
-void addition_relay(Addition *a, const Host *h, char *const *lines);
+/* Relays what a script printed as a unit of another host into this host's journal. */
+void addition_relay(Addition *a, const Host *h, const char *unit, char *const *lines);
 
 /* ---- waiting ---- */
 

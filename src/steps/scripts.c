@@ -3,10 +3,81 @@
 #include "scripts.h"
 
 #include "basic/error.h"
+#include "steps.h"
 
 int skip_step(char **ret_why, const char *why) {
         (void) fail(ret_why, -EALREADY, "%s", why);
         return 0;
+}
+
+/* ---- what they print ---- */
+
+/* What the steps run on other hosts. */
+static const struct {
+        const Step *step;
+        const char *script;
+} scripts[] = {
+        { &step_deploy, "unpackage-server" },
+        { &step_deploy, "unpackage-client" },
+        { &step_start, "enable" },
+};
+
+static bool was_relayed(const Addition *a, const char *unit, const char *address) {
+        const json_t *hosts = json_object_get(txn_recall(a->transaction, "relayed"), unit);
+        json_t *host;
+        size_t i;
+
+        json_array_foreach (hosts, i, host)
+                if (streq(json_string_value(host), address))
+                        return true;
+        return false;
+}
+
+static int remember_relayed(Addition *a, const char *unit, const char *address, char **reterr) {
+        _cleanup_json_ json_t *relayed = json_deep_copy(txn_recall(a->transaction, "relayed"));
+        json_t *hosts;
+
+        if (!relayed)
+                relayed = json_object();
+        hosts = json_object_get(relayed, unit);
+        if (!hosts) {
+                hosts = json_array();
+                if (json_object_set_new(relayed, unit, hosts) < 0)
+                        return -ENOMEM;
+        }
+        if (json_array_append_new(hosts, json_string(address)) < 0)
+                return -ENOMEM;
+        return txn_remember(a->transaction, "relayed", TAKE_PTR(relayed), reterr);
+}
+
+/* Into this host's journal; it has those of its own scripts. */
+static int relay(Addition *a, const Host *h, const char *step, const char *script, char *const *lines, char **reterr) {
+        _cleanup_free_ char *unit = format(DHETCD_EXEC_UNIT, a->txn, step, script);
+
+        if (!unit)
+                return -ENOMEM;
+        if (h->this_host)
+                return 0;
+        addition_relay(a, h, unit, lines);
+        return remember_relayed(a, unit, h->address, reterr);
+}
+
+/* Of a script whose end we did not hear of: the worker died, the job was canceled, or the connection broke. That its
+ * lines cannot be had is no reason not to go back. */
+static void relay_rest(Addition *a, const Host *h, const char *step, const char *script) {
+        _cleanup_free_ char *unit = format(DHETCD_EXEC_UNIT, a->txn, step, script), *why = NULL;
+        _cleanup_strv_ char **lines = NULL;
+        int r;
+
+        if (!unit || h->this_host || was_relayed(a, unit, h->address))
+                return;
+        r = host_script_output(h->client, a->txn, step, script, CALL_TIMEOUT, &lines, &why);
+        if (r >= 0 && lines)
+                r = relay(a, h, step, script, lines, &why);
+        if (r < 0)
+                addition_event(a, EVENT_WARNING, LOG_WARNING, h,
+                               "What a script printed is not all told here: %s. See on %s: journalctl -u %s",
+                               error_text(why, r), h->address, unit);
 }
 
 int run_vendor_script(Addition *a, Host *h, const char *step, const char *script, char *const *arguments,
@@ -18,7 +89,9 @@ int run_vendor_script(Addition *a, Host *h, const char *step, const char *script
         r = host_run_script(h->client, a->txn, step, script, arguments, a->config->step_timeout_usec, &result, reterr);
         if (r < 0)
                 return r;
-        addition_relay(a, h, result.output);
+        r = relay(a, h, step, script, result.output, reterr);
+        if (r < 0)
+                return r;
         if (streq(result.result, "success") && result.status == 0)
                 return 0;
 
@@ -28,6 +101,8 @@ int run_vendor_script(Addition *a, Host *h, const char *step, const char *script
                     h->address, script, result.result, result.status, lines > 0 ? "; its last line: " : "",
                     lines > 0 ? result.output[lines - 1] : "", a->job);
 }
+
+/* ---- undo ---- */
 
 int restore_hosts(Addition *a, const Step *step, char **reterr) {
         int result = 0;
@@ -41,6 +116,9 @@ int restore_hosts(Addition *a, const Step *step, char **reterr) {
                 if (r > 0)
                         addition_event(a, EVENT_HOST_RESTORED, LOG_NOTICE, h, "%s: files are again as before \"%s\"",
                                        h->address, step->name);
+                for (size_t i = 0; i < ELEMENTSOF(scripts) && r >= 0; i++)
+                        if (scripts[i].step == step)
+                                relay_rest(a, h, step->name, scripts[i].script);
                 RET_GATHER(result, r);
         }
         return result;

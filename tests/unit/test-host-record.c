@@ -194,6 +194,25 @@ static void test_each_open(void **state) {
         host_record_free(r);
 }
 
+/* What was restored since does not make it unbegun: what the script printed is still to be told. */
+static void test_was_begun(void **state) {
+        const HostKey script = { "deploy", "RunScript", "unpackage-server", "a" };
+        HostRecord *r = open_record();
+
+        assert_false(host_record_was_begun(r, "deploy", "RunScript", "unpackage-server"));
+        intent(r, &script, NULL);
+        assert_true(host_record_was_begun(r, "deploy", "RunScript", "unpackage-server"));
+        done(r, &script, json_pack("[s, i, []]", "canceled", 0));
+        intent(r, &restore, NULL);
+        done(r, &restore, json_pack("[b]", 1));
+        r = crash(r);
+        assert_true(host_record_was_begun(r, "deploy", "RunScript", "unpackage-server"));
+        assert_false(host_record_was_begun(r, "deploy", "RunScript", "unpackage-client"));
+        assert_false(host_record_was_begun(r, "start", "RunScript", "unpackage-server"));
+        assert_false(host_record_was_begun(r, "deploy", "EditConfig", "unpackage-server"));
+        host_record_free(r);
+}
+
 static void assert_half(const HostRecord *r, const char *expected) {
         _cleanup_strv_ char **steps = NULL;
         _cleanup_free_ char *joined = NULL;
@@ -260,6 +279,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_restores_end_each_other, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_recall, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_each_open, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_was_begun, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_half_written, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_two_daemons, make_dir, drop_dir),
         };
