@@ -189,9 +189,7 @@ static int plan_member(Addition *a, const EtcdMember *m, unsigned number, char *
                      : addition_add_host(a, address, m->name, number, m->peer_urls[0], m->client_urls[0], m->id, &h);
 }
 
-/* The hosts of the plan, by node number. config_generator.sh names nodes by their order, so numbers have no gaps; where
- * a lost member has left one, the job's nodes take those numbers first. */
-static int plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
+int preflight_plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) {
         size_t nodes = strv_length(a->nodes) - a->index, planned = 0, next = 0;
         char address[ADDRESS_MAX];
         int r = 0;
@@ -395,7 +393,7 @@ static int check_cluster(Addition *a, const json_t *own_facts, uint64_t *ret_db_
         if (r >= 0)
                 r = find_members(a, &members, reterr);
         if (r >= 0)
-                r = plan_hosts(a, members, reterr);
+                r = preflight_plan_hosts(a, members, reterr);
         if (r < 0)
                 return r;
 

@@ -10,6 +10,10 @@ int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) _must_
 /* The client URLs that this host's root client has, one at least. */
 int preflight_endpoints(char ***ret, char **reterr) _must_check_;
 
+/* The hosts of the plan, by node number. config_generator.sh names nodes by their order, so numbers have no gaps; where
+ * a lost member has left one, the job's nodes take those numbers first. */
+int preflight_plan_hosts(Addition *a, const EtcdMembers *members, char **reterr) _must_check_;
+
 /* Everything that one host can be asked before anything is changed. Each failure names the host, the cause and the
  * command that mends it. */
 
