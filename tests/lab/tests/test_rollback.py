@@ -304,7 +304,7 @@ class Faults:
 
 
 class RollbackNewCA(Faults, LabCase):
-    slow, sample = 4, 0.3
+    slow, shares = 6, "rollback"
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "new", "client_auth": "cert"}}
 
     @classmethod
@@ -314,7 +314,7 @@ class RollbackNewCA(Faults, LabCase):
 
 
 class RollbackSameCA(Faults, LabCase):
-    slow, sample = 3, 0.3
+    slow, shares = 5, "rollback"
     lab_options = {"hosts": 4, "members": 3,
                    "switches": {"ca": "same", "latest": "absolute", "id_length": 8, "data_dir": "full"}}
 
