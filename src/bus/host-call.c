@@ -207,6 +207,7 @@ static const char *hint_for(const char *words) {
                   "out of known_hosts, then: dhetcd trust" },
                 { "Host key verification failed", "its host key is not known; look at it and trust it: dhetcd trust" },
                 { "Permission denied", "its user does not have our public key in authorized_keys; try as root: ssh" },
+                { "connect to host", "see whether it is up, and whether it lets us in; try: ssh" },
                 { "systemd-stdio-bridge", "install systemd's systemd-stdio-bridge on" },
         };
 

@@ -276,8 +276,11 @@ static int check_parity(Addition *a, char **reterr) {
         if (final % 2 == 1)
                 return 0;
         if (a->require_odd)
-                return fail(reterr, -EINVAL,
-                            "the job would leave %zu members, and require-odd is set. Add two nodes in one job", final);
+                return fail(
+                        reterr, -EINVAL,
+                        "the job would leave %zu members, and require-odd is set. Add one node more, or one less, in "
+                        "one job",
+                        final);
         addition_event(
                 a, EVENT_WARNING, LOG_WARNING, NULL,
                 "The job leaves %zu members, an even number: the cluster bears no more failures than with %zu%s.",
