@@ -18,7 +18,7 @@
 #define STEPS 5U
 #define COMMIT 3U /* the point of no return, from 0 */
 
-enum { BEFORE_CHECK, BEFORE_APPLY, AFTER_APPLY, AFTER_PROVE, BEFORE_UNDO, AFTER_UNDO, POINTS };
+enum { MAY_BEGIN, BEFORE_CHECK, BEFORE_APPLY, AFTER_APPLY, AFTER_PROVE, BEFORE_UNDO, AFTER_UNDO };
 
 /* Shared with children that are killed: this is what "the world" outlives. */
 typedef struct World {
@@ -170,8 +170,17 @@ static bool going_down(void *world) {
         return w->down;
 }
 
+static int may_begin(void *world, const Step *step, char **reterr) {
+        return at((unsigned) (step - all), MAY_BEGIN, reterr);
+}
+
 static const TxnOps ops = {
-        .snapshot = snapshot, .no_cancel = no_cancel, .report = report, .pause = pause_nothing, .going_down = going_down
+        .snapshot = snapshot,
+        .no_cancel = no_cancel,
+        .report = report,
+        .pause = pause_nothing,
+        .going_down = going_down,
+        .may_begin = may_begin,
 };
 
 static int setup(void **state) {
@@ -241,9 +250,19 @@ static void test_skips(void **state) {
         assert_int_equal(w->n_undo, 2); /* what was skipped is not undone */
 }
 
+static unsigned records_of(const char *step) {
+        _cleanup_json_ json_t *records = NULL;
+        unsigned n = 0;
+
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), 0);
+        for (size_t i = 0; i < json_array_size(records); i++)
+                n += streq(json_get_string(json_array_get(records, i), "step"), step);
+        return n;
+}
+
 static void test_fails_everywhere(void **state) {
         for (unsigned step = 0; step < STEPS; step++)
-                for (int point = BEFORE_CHECK; point <= AFTER_PROVE; point++) {
+                for (int point = MAY_BEGIN; point <= AFTER_PROVE; point++) {
                         bool happens = step > COMMIT || (step == COMMIT && point >= AFTER_APPLY);
 
                         new_world();
@@ -254,6 +273,9 @@ static void test_fails_everywhere(void **state) {
                                                                                 : TXN_ROLLED_BACK);
                         for (unsigned i = 1; i < w->n_undo; i++)
                                 assert_true(w->undo_order[i] < w->undo_order[i - 1]);
+                        if (point == MAY_BEGIN) /* no intent of it; after the commit nobody is asked */
+                                assert_int_equal(records_of(all[step].name), step > COMMIT ? 3 : 1);
+                        assert_int_equal(w->fail_times, point == MAY_BEGIN && step > COMMIT);
                 }
 }
 
@@ -321,14 +343,12 @@ static void test_tried_again_without_a_snapshot(void **state) {
 /* The worker is killed at every point of every step, and again while settling. */
 static void test_killed_everywhere(void **state) {
         for (unsigned step = 0; step < STEPS; step++)
-                for (int point = 0; point < POINTS; point++)
+                for (int point = BEFORE_CHECK; point < BEFORE_UNDO; point++)
                         for (unsigned again = 0; again <= STEPS; again++) {
                                 bool happens = step > COMMIT || (step == COMMIT && point >= AFTER_APPLY);
                                 int status;
                                 pid_t pid;
 
-                                if (point >= BEFORE_UNDO)
-                                        continue;
                                 new_world();
                                 w->die_step = (int) step;
                                 w->die_point = point;
