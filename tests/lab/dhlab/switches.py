@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the vendor stand-ins leave open, and the ways in which they can break."""
 
+import re
+
 from .errors import LabError
 
 # Name: (values, default, meaning). Every value None means free text.
@@ -19,7 +21,7 @@ SWITCHES = {
 }
 SCRIPTS = ("config_generator", "config_packager.unpackage-server",
            "config_packager.unpackage-client", "enable_dh_etcd_systemd", "etcdctl",
-           "master_install")
+           "master_install", "installer_jar")
 MODES = ("fail", "hang", "slow", "stderr", "half", "half-fail", "half-hang")
 
 
@@ -36,8 +38,8 @@ def checked(given):
 def check_break(script, mode):
     if script not in SCRIPTS:
         raise LabError(f"no script named '{script}': use {', '.join(SCRIPTS)}")
-    if mode not in MODES:
-        raise LabError(f"no mode named '{mode}': use {', '.join(MODES)}")
+    if mode not in MODES and not re.fullmatch(r"slow-\d+", mode):
+        raise LabError(f"no mode named '{mode}': use {', '.join(MODES)}, slow-SECONDS")
 
 
 def edit(text, changes):

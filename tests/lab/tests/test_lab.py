@@ -18,7 +18,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent),
 
 # pylint: disable=wrong-import-position
 import vendor_steps as vendor  # noqa: E402
-from dhlab import CannotRun, Lab, LabError, cgroup, check, fingerprint, paths, rootfs  # noqa: E402
+from dhlab import CannotRun, Lab, LabError, cgroup, check, fingerprint, paths, provision, rootfs  # noqa: E402
 from dhlab import compile as compile_tree  # noqa: E402
 
 COMMAND = str(paths.LAB / "lab")
@@ -230,9 +230,10 @@ class OneLab(unittest.TestCase):
     def test_break_modes_of_the_other_scripts(self):
         lab, generate = self.lab, [GENERATOR, "--self-signed", "--servers", "10.0.0.1", "10.0.0.2"]
         installer = ["/opt/deephaven/installer/master_install.sh"]
+        jar = ["java", "-jar", f"/opt/deephaven/installer/Installer-{provision.VERSION}.jar"]
         for script, argv in (("config_generator", generate), ("enable_dh_etcd_systemd", [ENABLE]),
                              ("etcdctl", ["/usr/illumon/latest/bin/etcdctl.sh", "version"]),
-                             ("master_install", installer)):
+                             ("master_install", installer), ("installer_jar", jar)):
             for mode, code in (("fail", 3), ("stderr", 0)):
                 lab.break_script("dh2", script, mode)
                 done = lab.exec("dh2", argv, check=False)
@@ -257,6 +258,7 @@ class OneLab(unittest.TestCase):
         for call in (lambda: self.lab.host("dh9"), lambda: Lab("Bad_Name"),
                      lambda: self.lab.break_script("dh1", "nothing", "fail"),
                      lambda: self.lab.break_script("dh1", "etcdctl", "softly"),
+                     lambda: self.lab.break_script("dh1", "etcdctl", "slow-x"),
                      lambda: Lab(switches={"colour": "red"}), lambda: Lab(hosts=1, members=2)):
             self.assertRaises(LabError, call)
 

@@ -16,7 +16,7 @@ def clock(seconds):
 
 
 class Schedule(LabCase):
-    slow, sample = 3, 0.7
+    slow, sample = 3, 0.6
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def setUp(self):
@@ -55,6 +55,16 @@ class Schedule(LabCase):
         job = self.new_jobs()[0]
         self.assertIn(job["state"], states_wanted, job["text"])
         return job
+
+    def seconds_needed(self, first, *later):
+        """To the last promotion, as the plan foresees it."""
+        steps = json.loads(self.dhetcd("--json=short", "plan", first, *later).stdout)["steps"]
+        promote = next(n for n, s in enumerate(steps, 1) if s["point_of_no_return"])
+        return sum(s["seconds"] for s in steps[:promote]) + len(later) * sum(s["seconds"] for s in steps)
+
+    def log_of(self, job, node):
+        log = self.lab.read("dh1", f"/var/lib/dhetcd/jobs/{job['job']}/{node}/log.jsonl")
+        return [json.loads(line) for line in log.splitlines()]
 
     def test_1_bad_input(self):
         for argv, code, says in (
@@ -135,6 +145,20 @@ class Schedule(LabCase):
         self.assertIn("the window ended before the node was promoted", done.stdout)
         self.assert_unchanged(self.before, self.list_before)
 
+    def test_4_window_eaten_up(self):
+        """The generator takes so long that what is left does not fit any more: the next step is not begun."""
+        self.lab.break_script("dh1", "config_generator", "slow-20")
+        try:
+            done = self.dhetcd("add", address(2), "--until", clock(self.seconds_needed(address(2)) + 8))
+        finally:
+            self.lab.mend("dh1")
+        self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
+        self.assertIn('the window is too short: from "merge" to the promotion takes about', done.stdout)
+        log = self.log_of(self.new_jobs()[0], 1)
+        self.assertEqual([r["step"] for r in log if r["type"] == "intent"][-1], "generate")
+        self.assertEqual([r["step"] for r in log if r["type"] == "failed"], ["merge"])
+        self.assert_unchanged(self.before, self.list_before)
+
     def test_5_unhealthy_in_between(self):
         self.schedule(address(2), "--on", f"*-*-* {clock(15)}")
         self.lab.exec("dh1", ["systemctl", "stop", "dh-etcd"])
@@ -159,6 +183,25 @@ class Schedule(LabCase):
         self.assertEqual(self.new_jobs(), [])
         self.assertGreater(self.scheduled()[0]["next_usec"], (time.time() + 80000) * 1e6)
         self.unschedule(address(2))
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_6_window_ends_in_second(self):
+        """Both are undone, though the first was promoted in time."""
+        begin = 8
+        until = clock(begin + self.seconds_needed(address(2), address(3)) + 6)
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "hang")
+        try:
+            self.schedule(address(2), address(3), "--on", f"*-*-* {clock(begin)}", "--until", until, "--no-check")
+            job = self.wait_job("rolled-back", timeout=240)
+        finally:
+            self.lab.mend("dh3")
+        self.assertIn("the window ended before the node was promoted", job["text"])
+        said = [e["MESSAGE"] for e in self.journal(job["job"])]
+        self.assertIn(f"Node {address(2)} is a healthy voting member.", said)
+        self.assertIn("start", {r["step"] for r in self.log_of(job, 2) if r["type"] == "intent"})
+        self.assertEqual([s["nodes"] for s in self.scheduled()], [[address(2), address(3)]])
+        self.unschedule(address(2))
+        self.lab.exec("dh1", ["systemctl", "reset-failed"])
         self.assert_unchanged(self.before, self.list_before)
 
     def test_7_reboot_then_job(self):

@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 # shellcheck source=/dev/null
 . /usr/illumon/latest/lib/standin.sh
 broken master_install
+echo "master_install.sh runs as $(id -un)"
 [ -r cluster.cnf ] || fail "there is no cluster.cnf in $PWD"
 grep -q '^DH_NODE_COUNT=' cluster.cnf ||
     fail 'cluster.cnf has no DH_NODE_COUNT. Run: java -jar ./Installer-1.20250101.001.jar'
@@ -33,5 +34,5 @@ if [ "$(printf '%s\n' "${wanted[@]}" | sort)" != "$configured" ]; then
 fi
 /usr/illumon/latest/bin/etcdctl.sh endpoint health >/dev/null 2>&1 ||
     fail 'etcd_configure.sh.health_check: the etcd cluster is not healthy'
-install -m 0644 cluster.cnf /etc/sysconfig/deephaven/cluster.cnf
+as_root install -m 0644 cluster.cnf /etc/sysconfig/deephaven/cluster.cnf
 echo 'Installation complete'

@@ -33,12 +33,18 @@ broken() {
         fail) fail "$1 is broken for a test" 3 ;;
         hang) exec sleep 2147483647 ;;
         slow) sleep 5 ;;
+        slow-*) sleep "${BREAK_MODE#slow-}" ;;
         stderr)
             printf 'ERROR: %s: Permission denied\n' "$1" >&2
             exit 0
             ;;
         *) fail "no mode named '$BREAK_MODE' in $STANDIN_CONF" 2 ;;
     esac
+}
+
+# As the vendor's installer, which is seldom run by root.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
 half_done() {
