@@ -104,7 +104,7 @@ static bool is_error(const char *line) {
         for (size_t i = 0; i < ELEMENTSOF(words); i++)
                 if (has_word(line, words[i]))
                         return true;
-        return false;
+        return strncmp(line, "sudo: ", 6) == 0; /* who speaks only to complain */
 }
 
 static bool is_loud(const char *line) {

@@ -53,6 +53,7 @@ static void test_other(void **state) {
         expect(INSTALLER_FAILED, false, "etcd_configure.sh.setup_check\netcd_configure.sh.health_check");
         expect(INSTALLER_FAILED, false, "[etcd] etcd_configure.sh.setup_check\nError: java: OutOfMemory");
         expect(INSTALLER_FAILED, false, "FAILED: etcd_configure.sh.setup_checker");
+        expect(INSTALLER_FAILED, false, "[etcd] etcd_configure.sh.setup_check\nsudo: a password is required");
         expect(INSTALLER_FAILED, false, "failed=1");
         expect(INSTALLER_FAILED, true, "[ERROR] x");
         expect(INSTALLER_FAILED, false, "10 errors\n" FAILED);
