@@ -6,6 +6,8 @@
 #include "cli.h"
 #include "follow.h"
 
+#define GET_TIMEOUT_USEC (10 * USEC_PER_SEC)
+
 /* `force` is sent where the method takes it: it is not negative. */
 static int call_with_job(const char *method, const char *job, int force) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -42,10 +44,26 @@ static int find_jobs(const char *wanted, char ***ret) {
         return EXIT_DONE;
 }
 
+/* Not a job. */
+static bool is_install(const char *id) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+
+        return client_begin("GetInstall", &bus, &call) == EXIT_DONE &&
+               sd_bus_message_append_basic(call, 's', id) >= 0 &&
+               sd_bus_call(bus, call, GET_TIMEOUT_USEC, NULL, NULL) >= 0;
+}
+
 int verb_cancel(int argc, char **argv) {
         int k = call_with_job("CancelJob", argv[1], -1);
 
-        if (k == EXIT_DONE && !args.quiet)
+        if (k != EXIT_DONE || args.quiet)
+                return k;
+        if (is_install(argv[1]))
+                printf("Installation %s is canceled; what the installer has done stays, what a job of it has changed "
+                       "is put back. See \"dhetcd install --list\".\n",
+                       argv[1]);
+        else
                 printf("Job %s is canceled; what it has changed is put back. See \"dhetcd watch %s\".\n", argv[1],
                        argv[1]);
         return k;

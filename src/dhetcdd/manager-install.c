@@ -12,6 +12,7 @@
 #include "manager-internal.h"
 
 #define START_USEC (60 * USEC_PER_SEC)
+#define LOST "the worker or the host died while the installer ran"
 #define ADDING_NONE "without adding etcd nodes"
 #define JOB_USEC (24 * 3600 * USEC_PER_SEC)
 #define GRACE_USEC (120 * USEC_PER_SEC) /* the worker has the deadline; this is for a worker that has not */
@@ -299,7 +300,7 @@ static int load(const Manager *m, const char *id, json_t **ret, char **reterr) {
         r = install_record_load(id, ret, reterr);
         if (r < 0 || alive || !streq(json_get_string(*ret, "state"), INSTALL_RUNNING))
                 return r;
-        return install_record_end(*ret, INSTALL_LOST, "the worker or the host died while the installer ran", NULL);
+        return install_record_end(*ret, INSTALL_LOST, LOST, NULL);
 }
 
 int manager_method_get_install(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -351,7 +352,8 @@ int manager_method_list_installs(sd_bus_message *message, void *userdata, sd_bus
         json_array_foreach (all, i, record)
                 if (streq(json_get_string(record, "state"), INSTALL_RUNNING) &&
                     !(runs && streq(json_get_string(record, "install"), holder)) &&
-                    json_object_set_new(record, "state", json_string(INSTALL_LOST)) < 0)
+                    (json_object_set_new(record, "state", json_string(INSTALL_LOST)) < 0 ||
+                     json_object_set_new(record, "text", json_string(LOST)) < 0))
                         return -ENOMEM;
         text = json_to_text(all, JSON_COMPACT);
         return text ? sd_bus_reply_method_return(message, "s", text) : -ENOMEM;

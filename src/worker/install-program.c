@@ -3,6 +3,7 @@
 #include "install-program.h"
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include "basic/error.h"
 #include "basic/event.h"
@@ -150,6 +151,13 @@ static void on_stopped(void *userdata, int r, const char *result, const char *wh
         ask_state(userdata);
 }
 
+/* Its processes may take a while to end, and until then it runs. */
+static void stop(Run *r) {
+        if (unit_job_new(r->bus, on_stopped, r, &r->stop) < 0 ||
+            unit_job_verb(r->stop, "StopUnit", r->program->unit, STOP_TIMEOUT) < 0)
+                ask_state(r);
+}
+
 static void on_ended(void *userdata, int r, const char *result, const char *why) {
         Run *run = userdata;
 
@@ -158,9 +166,10 @@ static void on_ended(void *userdata, int r, const char *result, const char *why)
                 run->ended = true;
         } else if (r == -ETIMEDOUT) {
                 run->end.result = strdup("timeout");
-                if (!run->end.result || unit_job_new(run->bus, on_stopped, run, &run->stop) < 0 ||
-                    unit_job_verb(run->stop, "StopUnit", run->program->unit, STOP_TIMEOUT) < 0)
-                        ask_state(run);
+                stop(run);
+        } else if (r == -ECANCELED) { /* it is being stopped: by us, or with this unit, or by an operator */
+                run->end.canceled = true;
+                stop(run);
         } else
                 ask_state(run);
 }
@@ -180,9 +189,10 @@ static int on_cancel(sd_event_source *source, int fd, uint32_t events, void *use
 /* The installer changes this host and others, by ssh and sudo: no sandbox. */
 static int append_settings(sd_bus_message *m, const Program *p, int fd) {
         _cleanup_free_ char *description = format("Deephaven installer: %s (%s)", p->title, p->id);
+        _cleanup_free_ char *worker = format("dhetcd-install-%s.service", p->id);
         int r;
 
-        if (!description)
+        if (!description || !worker)
                 return -ENOMEM;
         r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Description", "s", description, "Type", "s", "oneshot",
                                   "Slice", "s", "dhetcd.slice", "CollectMode", "s", "inactive-or-failed", "AddRef", "b",
@@ -191,6 +201,9 @@ static int append_settings(sd_bus_message *m, const Program *p, int fd) {
                 r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "TimeoutStartUSec", "t", p->timeout, "TimeoutStopUSec",
                                           "t", (uint64_t) STOP_USEC, "KillMode", "s", "control-group", "SendSIGKILL",
                                           "b", true);
+        /* Where our unit is gone, install-end with it, PID 1 ends this one. */
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sv)", "BindsTo", "as", 1, worker);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "StandardInput", "s", "null",
                                           "StandardOutputFileDescriptor", "h", fd, "StandardErrorFileDescriptor", "h",
@@ -240,6 +253,9 @@ int program_run(sd_event *event, sd_bus *bus, const Program *p, ProgramEnd *ret,
         _cleanup_(run_done) Run r = { .program = p, .bus = bus, .fd = -EBADF };
         int k;
 
+        ret->canceled = poll(&(struct pollfd){ .fd = p->cancel_fd, .events = POLLIN }, 1, 0) > 0;
+        if (ret->canceled)
+                return 0;
         k = begin(&r, event);
         while (k >= 0 && !r.ended)
                 k = sd_event_run(event, UINT64_MAX);

@@ -23,13 +23,14 @@ static void install_done(Install *i) {
         sd_bus_flush_close_unref(i->bus);
         sd_event_unref(i->event);
         if (i->lock_fd >= 0)
-                close(i->lock_fd); /* last: the record has the end */
+                close(i->lock_fd); /* last */
 }
 
 static int open_world(Install *i, char **reterr) {
-        int r;
+        int r = 0;
 
-        r = install_record_load(i->id, &i->record, reterr);
+        if (!i->record)
+                r = install_record_load(i->id, &i->record, reterr);
         if (r < 0)
                 return r;
         i->lock_fd = install_lock(i->id);
@@ -87,6 +88,9 @@ static int finish(Install *i) {
         if (r < 0)
                 log_event(EVENT_WARNING, LOG_ERR, &(EventContext){ .job = i->id, .error = r },
                           "The end of installation %s is not on disk: %s", i->id, error_text(why, r));
+        if (i->lock_fd >= 0)
+                close(i->lock_fd); /* who saw the end may begin the next one */
+        i->lock_fd = -EBADF;
         for (size_t k = 0; k < ELEMENTSOF(ends); k++)
                 if (streq(ends[k].state, i->state))
                         log_event(ends[k].kind, ends[k].priority, &(EventContext){ .job = i->id },
@@ -268,9 +272,11 @@ int install_end(const char *id) {
         _cleanup_free_ char *why = NULL;
         int r;
 
-        r = open_world(&i, &why);
+        r = install_record_load(id, &i.record, &why);
         if (r >= 0 && !streq(json_get_string(i.record, "state"), INSTALL_RUNNING))
-                return EXIT_SUCCESS;
+                return EXIT_SUCCESS; /* without the lock: it may be the next one's */
+        if (r >= 0)
+                r = open_world(&i, &why);
         for (unsigned n = 1; r >= 0 && n <= INSTALL_PROGRAMS_MAX; n++) {
                 _cleanup_free_ char *unit = program_unit_name(id, n);
 

@@ -4,11 +4,17 @@
 import json
 import unittest
 
-from support import CONF, REJECTED, USAGE, LabCase, address, members, prepare_operators, states
+from support import BUSY, CONF, REJECTED, USAGE, LabCase, address, members, prepare_operators, states
 
 DIR, INSTALLED = "/opt/deephaven/installer", "/etc/sysconfig/deephaven/cluster.cnf"
 CNF = f"{DIR}/cluster.cnf"
 ODD = "# kept: \u00fc\r\nJAVA_OPTS=\"-Da='b' ${HOME}\"\t# too\n"
+SLOW_TO_END = """#!/bin/sh
+trap 'trap "" TERM; sleep 3; echo the last line; exit 0' TERM
+echo line 1
+echo line 2
+while :; do sleep 1; done
+"""
 
 
 def cnf(nodes, generated=True):
@@ -17,7 +23,31 @@ def cnf(nodes, generated=True):
     return text + (f'\nDH_NODE_COUNT={nodes}\nDH_NODE_1_FQDN="dh1"\n' if generated else "")
 
 
-class Install(LabCase):
+class InstallerCase(LabCase):
+    def records(self):
+        """Of all runs of the installer, the newest first."""
+        found = [json.loads(p.read_text()) for p in self.lab.host("dh1").path("/var/lib/dhetcd/installs").glob("*/install.json")]
+        return sorted(found, key=lambda r: -r["asked_usec"])
+
+    def record(self):
+        return self.records()[0]
+
+    def units(self, pattern):
+        return self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]).stdout
+
+    def wait_program(self, install):
+        """The installer runs; nothing but its lines is shown of that before."""
+        self.wait("the installer runs", lambda: "activating" in self.units(f"dhetcd-installer-{install}-*"))
+
+    def cancel(self, install, says="what the installer has done stays"):
+        done = self.dhetcd("cancel", install)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(says, done.stdout)
+        self.wait("it has ended", lambda: self.record()["state"] != "running", 240)
+        self.assertNotIn("activating", self.units(f"dhetcd-installer-{install}-*"))
+
+
+class Install(InstallerCase):
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def cnf(self, *argv, expect=0, user=None):
@@ -86,9 +116,12 @@ class Install(LabCase):
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
-    def record(self):
-        found = [json.loads(p.read_text()) for p in self.lab.host("dh1").path("/var/lib/dhetcd/installs").glob("*/install.json")]
-        return max(found, key=lambda r: r["asked_usec"])
+    def output(self):
+        return self.lab.read("dh1", f"/var/lib/dhetcd/installs/{self.record()['install']}/output.log")
+
+    def nothing_runs(self):
+        self.wait("the units are gone", lambda: not self.units("dhetcd-install*"), 30)
+        self.assertNotEqual(self.lab.exec("dh1", ["pgrep", "-x", "sleep"], check=False).returncode, 0)
 
     def test_2_install(self):
         """Success; the failure that the page expects; any other; one that does not end."""
@@ -96,9 +129,8 @@ class Install(LabCase):
         self.lab.write("dh1", CNF, cnf(1, generated=False))
         self.assertIn("ran to its end", self.install())
         self.assertEqual(self.record()["state"], "succeeded")
-        log = self.lab.host("dh1").path(f"/var/lib/dhetcd/installs/{self.record()['install']}/output.log").read_text()
-        self.assertIn("Wrote cluster.cnf and master_install.sh\n", log)
-        self.assertIn("Installation complete\n", log)
+        for line in ("The jar runs as root\n", "Wrote cluster.cnf and master_install.sh\n", "Installation complete\n"):
+            self.assertIn(line, self.output())
         self.assertIn("DH_NODE_COUNT=1", self.lab.read("dh1", CNF))
 
         self.cnf("add", f"--installer-dir={DIR}", address(2), address(3))
@@ -124,9 +156,94 @@ class Install(LabCase):
         self.assertIn("had not ended after 2 s", self.dhetcd("install", "--list").stdout)
         self.lab.exec("dh1", ["rm", CONF])
         self.lab.exec("dh1", ["cp", "-a", INSTALLED, CNF])
-        left = self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", "dhetcd-install*"])
-        self.assertEqual(left.stdout, "")
+        self.nothing_runs()
         self.assert_unchanged(before, list_before)
+
+    def test_2_install_as_the_owner(self):
+        """The folder is the administrator's, who is not root: so is what runs, and what is written."""
+        self.lab.write("dh1", CNF, cnf(1, generated=False))
+        self.lab.exec("dh1", ["chown", "-R", "irisadmin", DIR])
+        try:
+            # Its sudo wants a password: no failure that the page expects.
+            self.assertIn("sudo: a password is required", self.install("--expect=etcd-setup-check", expect=REJECTED))
+            self.assertEqual(self.record()["state"], "failed")
+            self.lab.write("dh1", "/etc/sudoers.d/irisadmin", "irisadmin ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+            self.cnf("add", f"--installer-dir={DIR}", address(2))
+            self.assertEqual(self.lab.exec("dh1", ["stat", "-c", "%U", CNF]).stdout, "irisadmin\n")
+            self.lab.write("dh1", CNF, cnf(1, generated=False))
+            self.lab.exec("dh1", ["chown", "irisadmin", CNF])
+            self.assertIn("ran to its end", self.install())
+            for line in ("The jar runs as irisadmin\n", "master_install.sh runs as irisadmin\n"):
+                self.assertIn(line, self.output())
+            self.assertEqual(self.record()["user"], "irisadmin")
+        finally:
+            self.lab.exec("dh1", ["sh", "-c", f"chown -R root {DIR}; rm -f /etc/sudoers.d/irisadmin"])
+
+    def test_2_install_jar(self):
+        """It fails, does not end, or does not make what it should."""
+        self.lab.write("dh1", CONF, "[install]\nTimeoutSec=2\n")
+        script = f"{DIR}/master_install.sh"
+        try:
+            for mode, state, says in (("fail", "failed", "the installer's jar failed (exit status 3)"),
+                                      ("hang", "timed-out", "the installer's jar had not ended after 2 s"),
+                                      ("stderr", "failed", "cluster.cnf has no DH_NODE_COUNT")):
+                with self.subTest(mode=mode):
+                    self.lab.write("dh1", CNF, cnf(1, generated=False))
+                    self.lab.break_script("dh1", "installer_jar", mode)
+                    self.assertIn(says, self.install("--expect=etcd-setup-check", expect=REJECTED))
+                    self.assertEqual(self.record()["state"], state)
+                    if mode != "stderr":
+                        self.assertNotIn("master_install.sh runs", self.output())
+            self.lab.exec("dh1", ["mv", script, script + ".away"])
+            self.assertIn(f"the jar did not make {script}", self.install(expect=REJECTED))
+            self.lab.mend("dh1")
+            self.assertIn(f"{script} is not there", self.install(expect=REJECTED))
+        finally:
+            self.lab.mend("dh1")
+            self.lab.exec("dh1", ["sh", "-c", f"rm {CONF}; [ ! -e {script}.away ] || mv {script}.away {script}"])
+        self.nothing_runs()
+
+    def test_2_install_live(self):
+        """Its lines are shown while it runs; who looks may go, and may end it."""
+        script = f"{DIR}/master_install.sh"
+        self.lab.write("dh1", CNF, cnf(1))
+        self.lab.exec("dh1", ["mv", script, script + ".away"])
+        self.lab.write("dh1", script, SLOW_TO_END, 0o755)
+        try:
+            done = self.lab.exec("dh1", ["timeout", "-s", "INT", "5", "dhetcd", "install", f"--installer-dir={DIR}"],
+                                 check=False)
+            self.assertIn("line 1\nline 2\n", done.stdout)
+            self.assertIn("goes on without us", done.stderr)
+            install = self.record()["install"]
+            self.wait_program(install)
+            self.assertIn(install, self.install(expect=BUSY))
+            self.cancel(install)  # until it has ended, it runs, though it was told to end
+        finally:
+            self.lab.exec("dh1", ["mv", script + ".away", script])
+        self.assertEqual(self.record()["state"], "canceled")
+        self.assertIn("the last line\n", self.output())
+        self.nothing_runs()
+
+    def test_2_install_worker_dies(self):
+        """The installer does not outlive who was to watch it, even where nobody is left to end it."""
+        self.lab.write("dh1", CNF, cnf(1))
+        self.lab.break_script("dh1", "master_install", "hang")
+        try:
+            for whom, says in (("main", "its worker died (signal)"), ("all", "the worker or the host died")):
+                with self.subTest(whom=whom):
+                    install = self.install("--no-block").strip()
+                    self.wait_program(install)
+                    self.lab.exec("dh1", ["systemctl", "kill", "--signal=KILL", f"--kill-whom={whom}",
+                                          f"dhetcd-install-{install}"])
+                    self.nothing_runs()
+                    listed = json.loads(self.dhetcd("install", "--list", "--json=short").stdout)[0]
+                    self.assertEqual((listed["install"], listed["state"]), (install, "lost"))
+                    self.assertIn(says, listed["text"])
+                    if whom == "main":
+                        self.assertIn(says, " ".join(e["MESSAGE"] for e in self.journal(install)))
+        finally:
+            self.lab.mend("dh1")
+        self.assertIn("ran to its end", self.install())
 
     def test_2_install_refused(self):
         """Nothing is run from a folder that others can change, nor for who may not."""
@@ -139,13 +256,24 @@ class Install(LabCase):
                 finally:
                     self.lab.exec("dh1", ["sh", "-c", f"[ -e {CNF} ] || mv {CNF}.away {CNF}; chown root {CNF}; chmod go-w {DIR}"])
         self.assertIn("uthenti", self.install(expect=REJECTED, user="nobody"))
-        for argv in (["install"], ["install", "--installer-dir=/no"], ["install", "--installer-dir=/tmp", "--expect=x"],
-                     ["grow", f"--installer-dir={DIR}"], ["grow", address(2)]):
+        runs, at = len(self.records()), f"--installer-dir={DIR}"
+        for argv, code, says in ((["install"], USAGE, "--installer-dir="),
+                                 (["install", "--installer-dir=/no"], REJECTED, "/no: No such file"),
+                                 (["install", "--installer-dir=/tmp", "--expect=x"], USAGE, "etcd-setup-check"),
+                                 (["install", at, "x"], USAGE, "Too many arguments"),
+                                 (["grow", at], USAGE, "Too few arguments"),
+                                 (["grow", address(2)], USAGE, "--installer-dir="),
+                                 (["grow", at, "dh2"], REJECTED, "'dh2' is no IPv4 or IPv6 address"),
+                                 (["grow", at, address(2), address(2)], REJECTED, "named twice"),
+                                 (["grow", at, address(1)], REJECTED, "this host's own address")):
             with self.subTest(argv=argv):
-                self.assertNotEqual(self.dhetcd(*argv).returncode, 0)
+                done = self.dhetcd(*argv)
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                self.assertIn(says, done.stderr)
+        self.assertEqual(len(self.records()), runs)
 
 
-class GrowWhole(LabCase):
+class GrowWhole(InstallerCase):
     """The vendor's page from its first to its last step: an operator who is not root, over ssh users who are not."""
 
     slow = 2
@@ -161,6 +289,34 @@ class GrowWhole(LabCase):
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
+    def begin_grow(self, *nodes):
+        return self.grow("--no-block", *nodes).strip()
+
+    def test_an_installer_that_fails(self):
+        """Before the job: none is begun. What was canceled is put back, but for cluster.cnf."""
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.write("dh1", CNF, cnf(1))
+        self.lab.break_script("dh1", "master_install", "fail")
+        self.assertIn("master_install is broken for a test", self.grow(address(2), expect=REJECTED))
+        self.assertEqual(self.record()["state"], "failed")
+
+        self.lab.break_script("dh1", "master_install", "hang")
+        install = self.begin_grow(address(2))
+        self.wait_program(install)
+        self.cancel(install)
+        self.assertEqual(self.record()["state"], "canceled")
+        self.assertEqual(self.job_files("dh1"), [])
+        self.lab.mend("dh1")
+
+        self.lab.break_script("dh2", "enable_dh_etcd_systemd", "hang")
+        install = self.begin_grow(address(2))
+        self.wait("the learner is added", self.has_learner)
+        self.cancel(install)
+        self.lab.mend("dh2")
+        self.assertEqual(self.record()["state"], "canceled")
+        self.assertEqual(self.newest_job()["state"], "rolled-back")
+        self.assert_unchanged(before, list_before)
+
     def test_grow(self):
         before, list_before = states(self.lab), members(self.lab)
         self.lab.write("dh1", CNF, cnf(1))
@@ -175,20 +331,28 @@ class GrowWhole(LabCase):
         self.assertIn(f"dhetcd grow --installer-dir='{DIR}' {address(2)} {address(3)}", said)
         self.assert_unchanged(before, list_before)
         self.lab.mend("dh3", "enable_dh_etcd_systemd")
-        said = self.grow(address(2), address(3))
+        # The last part fails: they vote all the same, and the same command goes on from there.
+        self.lab.break_script("dh1", "master_install", "fail")
+        said = self.grow(address(2), address(3), expect=REJECTED)
         self.assertIn("it names the nodes already", said)
         self.assertIn("it has come that far already", said)
-        self.assertIn("ran to its end", said)
+        self.assertIn("master_install is broken for a test", said)
         self.assert_voters(3)
+        jobs = len(self.job_files("dh1"))
+        self.lab.mend("dh1")
+        said = self.grow(address(2), address(3))
+        self.assertIn("the nodes are members already", said)
+        self.assertIn("ran to its end", said)
+        self.assertEqual(len(self.job_files("dh1")), jobs)
         self.assertEqual(self.lab.read("dh1", CNF), self.lab.read("dh1", INSTALLED))
         self.assertIn("all of it was done already", self.grow(address(2), address(3)))
 
         # Its worker dies while the job runs; the job goes on.
         self.lab.break_script("dh5", "enable_dh_etcd_systemd", "slow")
-        done = self.as_user("alice", "dhetcd", "grow", "--no-block", f"--installer-dir={DIR}", address(4), address(5))
+        install = self.begin_grow(address(4), address(5))
         self.wait("the job has begun", lambda: self.newest_job()["nodes"] == [address(4), address(5)])
-        self.lab.exec("dh1", ["systemctl", "kill", "--signal=KILL", f"dhetcd-install-{done.stdout.strip()}"])
-        self.wait("the job has ended", lambda: self.newest_job()["state"] == "committed")
+        self.lab.exec("dh1", ["systemctl", "kill", "--signal=KILL", f"dhetcd-install-{install}"])
+        self.wait("the job has ended", lambda: self.newest_job()["state"] == "committed", 240)
         said = self.grow(address(4), address(5))
         self.assertIn("the nodes are members already", said)
         self.assert_voters(5)
