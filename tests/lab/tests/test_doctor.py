@@ -22,6 +22,7 @@ CERTIFICATE = """set -e
 cd /etc/etcd/dh
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout x.key -days 5 -out soon.pem
 openssl req -x509 -key x.key -subj /CN=x -not_before 20200101000000Z -not_after 20210101000000Z -out past.pem
+openssl req -x509 -key x.key -subj /CN=x -not_before 20980101000000Z -not_after 20990101000000Z -out future.pem
 """
 
 
@@ -116,16 +117,19 @@ class Doctor(DoctorCase):
     def test_b_certificates(self):
         self.lab.exec("dh2", ["sh", "-c", CERTIFICATE])
         try:
-            for name, finding in (("soon", "certificate-ends"), ("past", "certificate-ended")):
-                with self.config(lambda text, name=name: text.replace(
-                        self.certificate(text), f"/etc/etcd/dh/{name}.pem")):
-                    self.assertIn(f"{name}.pem", self.wrong(finding)[finding]["evidence"])
+            for key, name, finding, says in (("cert-file", "soon", "certificate-ends", "ends"),
+                                             ("cert-file", "past", "certificate-ended", "ended"),
+                                             ("cert-file", "future", "certificate-ended", "begins"),
+                                             ("trusted-ca-file", "soon", "certificate-ends", "ends")):
+                with self.subTest(key=key, name=name), self.config(lambda text, key=key, name=name: text.replace(
+                        self.value(text, key), f"/etc/etcd/dh/{name}.pem")):
+                    self.assertIn(f"{name}.pem {says} ", self.wrong(finding)[finding]["evidence"])
         finally:
-            self.lab.exec("dh2", ["sh", "-c", "cd /etc/etcd/dh && rm x.key soon.pem past.pem"])
+            self.lab.exec("dh2", ["sh", "-c", "cd /etc/etcd/dh && rm x.key soon.pem past.pem future.pem"])
 
     @staticmethod
-    def certificate(text):
-        return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.strip().startswith("cert-file:"))
+    def value(text, key):
+        return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.strip().startswith(f"{key}:"))
 
     # -- accounts ---------------------------------------------------------------------------
     def test_c_admin_user(self):
@@ -218,8 +222,14 @@ class Doctor(DoctorCase):
         listed = ",".join(f"etcd-{n}=https://{address(n)}:2380" for n in (1, 2, 3))
         member = self.add_member(3, "--learner")
         try:
+            self.lab.set_switch("dh3", data_dir="wrong-owner")
             with self.file("dh1", vendor_steps.PACKAGE, self.unchanged):
                 self.unpack()
+            self.start_wrongly()
+            self.wait("etcd does not start", lambda: self.journal_tells("permission denied"), 30)
+            found = self.examine()["data-owner"]
+            self.assertEqual(found["host"], address(3))
+            self.lab.exec("dh3", ["sh", "-c", f"systemctl stop dh-etcd; {found['command']}"])
             self.start_wrongly(initial_cluster_state="new")
             self.wait("etcd tells of the mismatch", lambda: self.journal_tells("cluster ID mismatch"), 30)
             found = self.examine()
@@ -239,6 +249,7 @@ class Doctor(DoctorCase):
             self.assertIn(f"member promote {member}", found["learner-left"]["command"])
         finally:
             self.lab.etcdctl("dh1", "member", "remove", member)
+            self.lab.set_switch("dh3", data_dir="parent")
             self.clean_dh3()
 
     # -- jobs -------------------------------------------------------------------------------
@@ -368,6 +379,13 @@ class DoctorOldest(DoctorCase):
     """With etcd 3.4.23: a member without its host, and one whose etcd is newer."""
 
     lab_options = {"hosts": 3, "members": 3, "suite": "bookworm", "switches": {"ca": "same"}}
+
+    def test_a_hazard_of_the_version(self):
+        done = self.dhetcd("--json=short", "doctor")
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        hazards = [f["evidence"] for f in json.loads(done.stdout) if f["id"] == "version-hazard"]
+        self.assertTrue([h for h in hazards if "mended in 3.4.24" in h], hazards)
+        self.assertIn("mended in 3.4.24", self.dhetcd("doctor").stdout)
 
     def test_a_phantom_voter(self):
         self.lab.exec("dh3", ["sh", "-c", "systemctl stop dh-etcd && mv /var/lib/etcd/dh /var/lib/etcd/away"])
