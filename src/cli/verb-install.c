@@ -275,6 +275,10 @@ static int say_success(const json_t *record, const char *next) {
         return EXIT_DONE;
 }
 
+static int failure_code(const json_t *record) {
+        return json_is_true(json_object_get(record, INSTALL_BUSY)) ? EXIT_BUSY : EXIT_FAILED;
+}
+
 int install_tell(const json_t *record, bool expect, const char *next) {
         const char *state = json_get_string(record, "state"), *text = json_get_string(record, "text");
         const char *id = json_get_string(record, "install"), *dir = json_get_string(record, "dir");
@@ -301,7 +305,7 @@ int install_tell(const json_t *record, bool expect, const char *next) {
         else
                 fprintf(stderr, "dhetcd install --installer-dir='%s'%s\n", dir,
                         expect ? " --expect=etcd-setup-check" : "");
-        return EXIT_FAILED;
+        return failure_code(record);
 }
 
 static int print_id(const char *id) {
@@ -329,7 +333,7 @@ int install_stay(sd_bus *bus, const char *id, uint64_t since, bool expect, const
                 return install_tell(record, expect, next);
         k = print_json(record);
         state = json_get_string(record, "state");
-        return streq(state, INSTALL_SUCCEEDED) || (expect && streq(state, INSTALL_EXPECTED)) ? k : EXIT_FAILED;
+        return streq(state, INSTALL_SUCCEEDED) || (expect && streq(state, INSTALL_EXPECTED)) ? k : failure_code(record);
 }
 
 int verb_install(int argc, char **argv) {

@@ -27,13 +27,14 @@ void manager_emit_running_job(Manager *m) {
         (void) sd_bus_emit_properties_changed(m->bus, DHETCD_PATH, DHETCD_MANAGER, "RunningJob", NULL);
 }
 
-int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error) {
+/* `own`: the installation that the job would be of, which is no obstacle to it; may be NULL. */
+static int refuse_while_busy(const Manager *m, const char *own, const char *advice, sd_bus_error *error) {
         const Job *holder = manager_running_job(m);
         char installation[JOB_ID_DIGITS + 1];
         _cleanup_free_ char *nodes = NULL;
 
         holder = holder ?: job_queue_next(&m->queue);
-        if (!holder && manager_install_runs(m, installation) > 0)
+        if (!holder && manager_install_runs(m, installation) > 0 && !streq(installation, own))
                 return sd_bus_error_setf(error, DHETCD_ERROR_BUSY,
                                          "The installer runs (%s); wait for its end (journalctl -f DHETCD_JOB=%s)%s",
                                          installation, installation, advice);
@@ -44,6 +45,10 @@ int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error
                                  "Job %s, which %s %s, is %s; wait for its end (dhetcd watch %s)%s", holder->id,
                                  job_words(holder->kind)->adds, nodes ?: "nodes", job_state_to_string(holder->state),
                                  holder->id, advice);
+}
+
+int manager_refuse_while_busy(const Manager *m, const char *advice, sd_bus_error *error) {
+        return refuse_while_busy(m, NULL, advice, error);
 }
 
 int manager_read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_error *error) {
@@ -61,10 +66,41 @@ int manager_read_add_request(sd_bus_message *message, AddRequest *a, sd_bus_erro
         return r < 0 ? manager_set_error(error, r, text) : 0;
 }
 
+/* Who asks for the job: of one that "grow" waits for, who asked for that. */
+static int find_asker(const Manager *m, sd_bus_message *message, const char *install, uid_t *ret, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = polkit_caller_uid(message, ret);
+        if (r < 0 || !install)
+                return r;
+        if (*ret != 0)
+                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
+                                         "Option 'grow' is only for the worker of \"grow\"");
+        r = manager_install_asker(m, install, ret, &text);
+        return r < 0 ? manager_set_error(error, r, text) : 0;
+}
+
+static int add_job(Manager *m, const AddRequest *a, uid_t uid, Job **ret, char **reterr) {
+        _cleanup_(job_freep) Job *owned = NULL;
+        int r;
+
+        r = job_new(a->nodes, a->options, uid, &owned);
+        if (r < 0)
+                return r;
+        r = manager_add_job(m, owned, reterr);
+        if (r < 0)
+                return r == -EXFULL ? -EBUSY : r;
+        *ret = TAKE_PTR(owned);
+        STRV_FOREACH (warning, a->warnings)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = (*ret)->id }, "%s", *warning);
+        return 0;
+}
+
 static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(add_request_done) AddRequest a = {};
         _cleanup_free_ char *nodes = NULL, *text = NULL;
-        _cleanup_(job_freep) Job *owned = NULL;
+        const char *install;
         Manager *m = userdata;
         uid_t uid;
         Job *j;
@@ -73,6 +109,7 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         r = manager_read_add_request(message, &a, error);
         if (r < 0)
                 return r;
+        install = json_get_string(a.options, "grow");
         nodes = strv_join(a.nodes, " ");
         if (!nodes)
                 return -ENOMEM;
@@ -81,28 +118,18 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r <= 0)
                 return r < 0 ? r : 1;
 
-        r = a.wait ? 0 : manager_refuse_while_busy(m, " or leave out --no-wait", error);
+        r = find_asker(m, message, install, &uid, error);
         if (r < 0)
                 return r;
-        r = polkit_caller_uid(message, &uid);
-        if (r < 0)
-                return r;
-        if (uid != 0 && json_object_get(a.options, "grow"))
-                return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
-                                         "Option 'grow' is only for the worker of \"grow\"");
         r = add_request_window(a.options, &text);
-        if (r < 0)
-                return manager_set_error(error, r, text);
-        r = job_new(a.nodes, a.options, uid, &owned);
-        if (r < 0)
-                return r;
-        r = manager_add_job(m, owned, &text);
-        if (r < 0)
-                return manager_set_error(error, r == -EXFULL ? -EBUSY : r, text);
-        j = TAKE_PTR(owned);
-        STRV_FOREACH (warning, a.warnings)
-                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id }, "%s", *warning);
-        return sd_bus_reply_method_return(message, "s", j->id);
+        if (r >= 0 && !a.wait) {
+                r = refuse_while_busy(m, install, " or leave out --no-wait", error);
+                if (r < 0)
+                        return r;
+        }
+        if (r >= 0)
+                r = add_job(m, &a, uid, &j, &text);
+        return r < 0 ? manager_set_error(error, r, text) : sd_bus_reply_method_return(message, "s", j->id);
 }
 
 static int read_job(Manager *m, sd_bus_message *message, Job **ret, sd_bus_error *error) {

@@ -47,6 +47,19 @@ int manager_install_runs(const Manager *m, char ret_id[static JOB_ID_DIGITS + 1]
         return install_lock_holder(ret_id);
 }
 
+int manager_install_asker(const Manager *m, const char *id, uid_t *ret, char **reterr) {
+        _cleanup_json_ json_t *record = NULL;
+        char holder[JOB_ID_DIGITS + 1];
+        int r;
+
+        if (manager_install_runs(m, holder) <= 0 || !streq(holder, id))
+                return fail(reterr, -EINVAL, "Installation '%.64s' does not run", id);
+        r = install_record_load(id, &record, reterr);
+        if (r >= 0)
+                *ret = (uid_t) json_get_integer(record, "uid", 0);
+        return r;
+}
+
 /* ---- asking ---- */
 
 static const RequestOption known_options[] = {
@@ -252,13 +265,7 @@ static int read_grow(sd_bus_message *message, char **ret_dir, AddRequest *a, cha
                 return fail_prefix(reterr, r, "The configuration is wrong, mend it and try again");
         if (r >= 0)
                 r = read_dir(message, ret_dir, reterr);
-        if (r >= 0)
-                r = add_request_read(message, config, a, reterr);
-        if (r < 0)
-                return r;
-        if (json_object_get(a->options, "until") || json_object_get(a->options, "window"))
-                return fail(reterr, -EINVAL, "Options 'until' and 'window' are of AddNodes only");
-        return 0;
+        return r < 0 ? r : add_request_read(message, config, a, reterr);
 }
 
 /* Who may have the installer change all hosts may have these nodes added: one question to polkit, which names them. */
@@ -284,7 +291,9 @@ int manager_method_grow(sd_bus_message *message, void *userdata, sd_bus_error *e
         r = manager_refuse_while_busy(m, "", error);
         if (r < 0)
                 return r;
-        r = begin(m, message, dir, true, &a, &text);
+        r = add_request_window(a.options, &text);
+        if (r >= 0)
+                r = begin(m, message, dir, true, &a, &text);
         return r < 0 ? manager_set_error(error, r, text) : 1;
 }
 

@@ -129,6 +129,8 @@ int manager_method_get_install(sd_bus_message *message, void *userdata, sd_bus_e
 int manager_method_list_installs(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* 1 while the installer runs, with its ID; no job is begun then. */
 int manager_install_runs(const Manager *m, char ret_id[static JOB_ID_DIGITS + 1]);
+/* Who asked for the installation that runs; -EINVAL where it is another one, or none. */
+int manager_install_asker(const Manager *m, const char *id, uid_t *ret, char **reterr);
 /* CancelJob for the ID of an installation: 1 answered or to be called again, 0 it is none, negative as a handler. */
 int manager_cancel_install(Manager *m, sd_bus_message *message, const char *id, sd_bus_message_handler_t handler,
                            sd_bus_error *error);

@@ -346,7 +346,7 @@ static int read_schedule(sd_bus_message *message, AddRequest *a, const char **on
                 return r;
         if (json_object_get(a->options, "until") || json_object_get(a->options, "window"))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
-                                         "Options 'until' and 'window' are of AddNodes only");
+                                         "Options 'until' and 'window' are of AddNodes and Grow only");
         if (!schedule_on_is_valid(*on))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED,
                                          "'%.64s' is no calendar event, like 'Sat 02:00'; see systemd.time(7)", *on);
@@ -472,6 +472,9 @@ int manager_method_add_scheduled(sd_bus_message *message, void *userdata, sd_bus
         if (!schedule->armed)
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "%s is not scheduled any more",
                                          schedule->nodes[0]);
+        r = json_is_false(json_object_get(schedule->options, "wait")) ? manager_refuse_while_busy(m, "", error) : 0;
+        if (r < 0)
+                return r;
         r = options_now(schedule, &options, &text);
         if (r >= 0)
                 r = job_new(schedule->nodes, options, schedule->uid, &owned);

@@ -22,6 +22,8 @@
 #define INSTALL_CANCELED "canceled"
 #define INSTALL_LOST "lost" /* who ran it died; how it ended is not known */
 
+#define INSTALL_BUSY "busy" /* true, where "grow" was not to wait for another job, and there was one */
+
 bool install_id_is_valid(const char *id);
 char *install_path(const char *id, const char *file); /* NULL on OOM; file NULL: the folder */
 

@@ -215,18 +215,37 @@ static bool install_binaries(Install *i) {
 
 /* ---- steps 3 to 7: the job ---- */
 
-static int append_options(sd_bus_message *call, const Install *i) {
-        static const char *const names[] = { "restart", "policy", "move-data-aside", "require-odd" };
+static int append_option(sd_bus_message *call, const char *name, const json_t *v) {
+        if (json_is_string(v))
+                return sd_bus_message_append(call, "{sv}", name, "s", json_string_value(v));
+        if (json_is_boolean(v))
+                return sd_bus_message_append(call, "{sv}", name, "b", json_is_true(v));
+        return json_integer_value(v) > 0
+                       ? sd_bus_message_append(call, "{sv}", name, "t", (uint64_t) json_integer_value(v))
+                       : 0; /* for ever */
+}
+
+/* What is left of the window, which began when "grow" was asked for; 0: there is none. */
+static int window_left(const json_t *options, uint64_t *ret, char **reterr) {
+        uint64_t deadline = (uint64_t) json_get_integer(options, "deadline", 0), now = now_real();
+
+        *ret = deadline > now ? deadline - now : 0;
+        if (deadline > 0 && *ret == 0)
+                return fail(reterr, -ETIME, "the window ended before the nodes could be added");
+        return 0;
+}
+
+static int append_options(sd_bus_message *call, const Install *i, uint64_t window) {
+        static const char *const names[] = { "restart",     "policy", "move-data-aside",
+                                             "require-odd", "wait",   "wait-timeout" };
         const json_t *options = json_object_get(i->record, "options");
         int r;
 
         r = sd_bus_message_open_container(call, 'a', "{sv}");
-        for (size_t k = 0; k < ELEMENTSOF(names) && r >= 0; k++) {
-                const json_t *v = json_object_get(options, names[k]);
-
-                r = json_is_string(v) ? sd_bus_message_append(call, "{sv}", names[k], "s", json_string_value(v))
-                                      : sd_bus_message_append(call, "{sv}", names[k], "b", json_is_true(v));
-        }
+        for (size_t k = 0; k < ELEMENTSOF(names) && r >= 0; k++)
+                r = append_option(call, names[k], json_object_get(options, names[k]));
+        if (r >= 0 && window > 0)
+                r = sd_bus_message_append(call, "{sv}", "window", "t", window);
         if (r >= 0)
                 r = sd_bus_message_append(call, "{sv}", "grow", "s", i->id);
         return r < 0 ? r : sd_bus_message_close_container(call);
@@ -235,20 +254,27 @@ static int append_options(sd_bus_message *call, const Install *i) {
 static int begin_job(Install *i, char **nodes, char **ret, char **reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        uint64_t window;
         const char *job;
         int r;
 
+        r = window_left(json_object_get(i->record, "options"), &window, reterr);
+        if (r < 0)
+                return r;
         r = sd_bus_message_new_method_call(i->bus, &call, DHETCD_SERVICE, DHETCD_PATH, DHETCD_MANAGER, "AddNodes");
         if (r >= 0)
                 r = sd_bus_message_append_strv(call, nodes);
         if (r >= 0)
-                r = append_options(call, i);
+                r = append_options(call, i, window);
         if (r >= 0)
                 r = sd_bus_message_append(call, "t", (uint64_t) 0);
         if (r >= 0)
                 r = sd_bus_call(i->bus, call, ASK_TIMEOUT, &error, &reply);
         if (r >= 0)
                 r = sd_bus_message_read_basic(reply, 's', &job);
+        if (sd_bus_error_has_name(&error, DHETCD_ERROR_BUSY) &&
+            json_object_set_new(i->record, INSTALL_BUSY, json_true()) < 0)
+                return -ENOMEM;
         if (r < 0)
                 return fail(reterr, r, "the nodes could not be added: %s", error.message ?: strerror(-r));
         *ret = strdup(job);

@@ -337,6 +337,7 @@ class GrowWhole(InstallerCase):
         self.assertIn("it names the nodes already", said)
         self.assertIn("it has come that far already", said)
         self.assertIn("master_install is broken for a test", said)
+        self.assertEqual(str(self.newest_job()["uid"]), self.lab.exec("dh1", ["id", "-u", "alice"]).stdout.strip())
         self.assert_voters(3)
         jobs = len(self.job_files("dh1"))
         self.lab.mend("dh1")
