@@ -229,27 +229,47 @@ int schedules_list(void) {
 
 /* ---- at the date ---- */
 
-static const char *find_on(const json_t *array, const char *node) {
+static const json_t *find_schedule(const json_t *array, const char *node) {
         json_t *v;
         size_t i;
 
         json_array_foreach (array, i, v)
                 if (streq(json_string_value(json_array_get(json_object_get(v, "nodes"), 0)), node))
-                        return json_get_string(v, "on");
+                        return v;
         return NULL;
+}
+
+/* The window that began at the date; the next one is not this job's. */
+static bool window_is_over(const char *until, uint64_t date) {
+        uint64_t end;
+        struct tm tm;
+
+        return until && *until && host_time((time_t) (date / USEC_PER_SEC), &tm) &&
+               time_of_day_after(until, date, &end) >= 0 && end <= now_real();
+}
+
+static int tell_missed(const char *node, const char *on, const char *why) {
+        log_event(EVENT_JOB_MISSED, LOG_WARNING, &(EventContext){ .node = node },
+                  "The addition of etcd node %s was scheduled for '%s', and %s: nothing was begun, and it is tried at "
+                  "the next date",
+                  node, on, why);
+        fprintf(stderr, "dhetcd: The date was missed; nothing was begun. To add it now: dhetcd add %s\n", node);
+        return EXIT_FAILED;
 }
 
 /* The timer elapses at its date, or, after the machine slept or its clock was set, later: then nothing is begun. */
 int schedules_check_date(sd_bus *bus, const char *node) {
         _cleanup_json_ json_t *array = NULL;
         uint64_t date = 0, now = now_real();
+        const json_t *schedule;
         const char *on;
         int k, r;
 
         k = schedules_read(bus, &array);
         if (k != EXIT_DONE)
                 return k;
-        on = find_on(array, node);
+        schedule = find_schedule(array, node);
+        on = json_get_string(schedule, "on");
         if (!on) {
                 fprintf(stderr, "dhetcd: %s is not scheduled; to add it now: dhetcd add %s\n", node, node);
                 return EXIT_FAILED;
@@ -257,13 +277,9 @@ int schedules_check_date(sd_bus *bus, const char *node) {
         r = calendar_dates(on, now - LATE_MAX, &date, 1);
         if (r < 0)
                 return client_fail(r);
-        if (r == 1 && date <= now + USEC_PER_SEC)
-                return EXIT_DONE;
-        log_event(EVENT_JOB_MISSED, LOG_WARNING, &(EventContext){ .node = node },
-                  "The addition of etcd node %s was scheduled for '%s', and this is more than a minute later: nothing "
-                  "was "
-                  "begun, and it is tried at the next date",
-                  node, on);
-        fprintf(stderr, "dhetcd: The date was missed; nothing was begun. To add it now: dhetcd add %s\n", node);
-        return EXIT_FAILED;
+        if (r == 0 || date > now + USEC_PER_SEC)
+                return tell_missed(node, on, "this is more than a minute later");
+        if (window_is_over(json_get_string(schedule, "until"), date))
+                return tell_missed(node, on, "its window is over");
+        return EXIT_DONE;
 }

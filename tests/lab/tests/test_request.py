@@ -78,6 +78,14 @@ class Request(LabCase):
             self.lab.mend("dh1", "config_generator")
         self.assert_unchanged(self.before, self.list_before)
 
+    # The timer elapses a little late, and the end of the window is the next one.
+    def test_3_scheduled_window_is_over(self):
+        self.assertEqual(self.due("--until", clock(-2)), REJECTED)
+        missed = self.lab.exec("dh1", ["journalctl", "-o", "cat", "MESSAGE_ID=b1c40ed2fd7a4b0d9a2c6dbb3f3f0a35"]).stdout
+        self.assertIn("its window is over", missed)
+        self.assertEqual(set(self.job_files("dh1")), self.jobs)
+        self.assert_unchanged(self.before, self.list_before)
+
     def test_4_grow_in_its_window(self):
         begun = time.time()
         self.grow("--until", clock(240), "--no-wait", "--policy=keep")
