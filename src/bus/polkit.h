@@ -22,6 +22,9 @@
 #define POLKIT_SCHEDULE "org.dhetcd1.schedule"
 #define POLKIT_HOST_MANAGE "org.dhetcd1.host-manage"
 
+/* A detail: what the user is asked, where the action's own message does not fit. */
+#define POLKIT_MESSAGE "polkit.message"
+
 typedef struct Polkit Polkit;
 
 int polkit_new(sd_bus *bus, Polkit **ret) _must_check_;

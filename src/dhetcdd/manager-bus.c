@@ -270,16 +270,33 @@ static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_err
         return sd_bus_reply_method_return(message, NULL);
 }
 
+/* The nodes of all that are stuck. */
+static char *stuck_nodes(const Manager *m) {
+        _cleanup_strv_ char **nodes = NULL;
+
+        for (size_t i = 0; i < m->queue.n; i++)
+                STRV_FOREACH (node, m->queue.jobs[i]->nodes)
+                        if (m->queue.jobs[i]->state == JOB_STUCK && strv_append(&nodes, *node) < 0)
+                                return NULL;
+        return strv_join(nodes, " ");
+}
+
 /* For dhetcd-recover.service: what is stuck is tried again for a short while, unless another job, a rescue perhaps,
  * is at work. What is open goes on by itself. The answer is all that is worth waiting for. */
 static int method_settle_all(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Manager *m = userdata;
+        _cleanup_free_ char *nodes = stuck_nodes(m);
         bool busy;
         int r;
 
-        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ NULL }, method_settle_all, m,
-                         error);
+        if (!nodes)
+                return -ENOMEM;
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK,
+                         (const char *const[]){ "nodes", nodes, POLKIT_MESSAGE,
+                                                "Authentication is required to try all jobs that are stuck again.",
+                                                NULL },
+                         method_settle_all, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 

@@ -378,9 +378,11 @@ int manager_cancel_install(Manager *m, sd_bus_message *message, const char *id, 
 
         if (!install_id_is_valid(id) || load(m, id, &record, &why) < 0)
                 return 0;
-        r = polkit_check(m->polkit, message, POLKIT_INSTALL,
-                         (const char *const[]){ "dir", json_get_string(record, "dir"), "adding", ADDING_NONE, NULL },
-                         handler, m, error);
+        r = polkit_check(
+                m->polkit, message, POLKIT_INSTALL,
+                (const char *const[]){ "dir", json_get_string(record, "dir"), "adding", ADDING_NONE, POLKIT_MESSAGE,
+                                       "Authentication is required to end the Deephaven installer in $(dir).", NULL },
+                handler, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
         if (!streq(json_get_string(record, "state"), INSTALL_RUNNING))

@@ -8,13 +8,12 @@
 #include "host-operation.h"
 #include "manager-internal.h"
 
-static int new_job(sd_bus_message *message, Job **ret, char **reterr) {
-        char address[256], *nodes[] = { address, NULL };
+static int new_job(sd_bus_message *message, char *address, Job **ret, char **reterr) {
         _cleanup_json_ json_t *options = json_object();
+        char *nodes[] = { address, NULL };
         uid_t uid;
         int r;
 
-        (void) host_own_address(address);
         if (address_check(address) < 0)
                 return fail(reterr, -EINVAL, "This host has no address that others could reach");
         r = options ? polkit_caller_uid(message, &uid) : -ENOMEM;
@@ -29,6 +28,7 @@ int manager_method_repair(sd_bus_message *message, void *userdata, sd_bus_error 
         _cleanup_(job_freep) Job *owned = NULL;
         _cleanup_free_ char *text = NULL;
         Manager *m = userdata;
+        char address[256];
         uint64_t flags;
         Job *j;
         int r;
@@ -40,14 +40,16 @@ int manager_method_repair(sd_bus_message *message, void *userdata, sd_bus_error 
                 return r;
         if (flags != 0)
                 return manager_set_error(error, -EINVAL, "Flags must be 0");
-        r = polkit_check(m->polkit, message, POLKIT_REPAIR, NULL, manager_method_repair, m, error);
+        (void) host_own_address(address);
+        r = polkit_check(m->polkit, message, POLKIT_REPAIR, (const char *const[]){ "nodes", address, NULL },
+                         manager_method_repair, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
         r = manager_refuse_while_busy(m, "", error);
         if (r < 0)
                 return r;
-        r = new_job(message, &owned, &text);
+        r = new_job(message, address, &owned, &text);
         if (r >= 0)
                 r = manager_add_job(m, owned, &text);
         if (r < 0)

@@ -67,12 +67,11 @@ static int read_request(const Manager *m, sd_bus_message *message, json_t *optio
         return r < 0 ? r : check_stuck(m, json_get_string(options, "job"), reterr);
 }
 
-static int new_job(sd_bus_message *message, json_t *options, Job **ret, char **reterr) {
-        char address[256], *nodes[] = { address, NULL };
+static int new_job(sd_bus_message *message, char *address, json_t *options, Job **ret, char **reterr) {
+        char *nodes[] = { address, NULL };
         uid_t uid;
         int r;
 
-        (void) host_own_address(address);
         if (address_check(address) < 0)
                 return fail(reterr, -EINVAL, "This host has no address of its own in %s: it is no member",
                             DH_ETCD_CONFIG);
@@ -89,6 +88,7 @@ int manager_method_rescue(sd_bus_message *message, void *userdata, sd_bus_error 
         _cleanup_(job_freep) Job *owned = NULL;
         _cleanup_free_ char *text = NULL;
         Manager *m = userdata;
+        char address[256];
         Job *j;
         int r;
 
@@ -97,14 +97,17 @@ int manager_method_rescue(sd_bus_message *message, void *userdata, sd_bus_error 
         r = read_request(m, message, options, &text);
         if (r < 0)
                 return manager_set_error(error, r, text);
-        r = polkit_check(m->polkit, message, POLKIT_RESCUE, NULL, manager_method_rescue, m, error);
+        (void) host_own_address(address);
+        r = polkit_check(m->polkit, message, POLKIT_RESCUE,
+                         (const char *const[]){ "nodes", address, "job", json_get_string(options, "job") ?: "", NULL },
+                         manager_method_rescue, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
         r = manager_refuse_while_busy(m, "", error);
         if (r < 0)
                 return r;
-        r = new_job(message, options, &owned, &text);
+        r = new_job(message, address, options, &owned, &text);
         if (r >= 0)
                 r = manager_add_job(m, owned, &text);
         if (r < 0)

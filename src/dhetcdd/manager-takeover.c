@@ -55,19 +55,44 @@ static int read_plan(const char *job, size_t n, json_t **ret, char **reterr) {
         return 0;
 }
 
-/* -ENOENT: nothing is known of the job. -EINVAL: it needs no end here. */
+/* -ENOENT: nothing is known of the job. */
+static int find_plan(const char *job, size_t *ret_n, json_t **ret, char **reterr) {
+        *ret_n = newest_plan(job);
+        if (*ret_n == 0)
+                return fail(reterr, -ENOENT,
+                            "This host has no record of a job '%.64s'. Run it on a host that the job changes: a member "
+                            "of the cluster, or the new node",
+                            job);
+        return read_plan(job, *ret_n, ret, reterr);
+}
+
+/* The nodes of the job, for polkit. */
+static int find_nodes(const Manager *m, const char *job, char **ret, char **reterr) {
+        const Job *known = job_queue_find(&m->queue, job);
+        _cleanup_strv_ char **nodes = NULL;
+        _cleanup_json_ json_t *plan = NULL;
+        json_t *v;
+        size_t n, i;
+        int r = 0;
+
+        if (!known)
+                r = find_plan(job, &n, &plan, reterr);
+        json_array_foreach (json_object_get(json_object_get(plan, "job"), "nodes"), i, v)
+                if (r >= 0 && json_is_string(v))
+                        r = strv_append(&nodes, json_string_value(v));
+        if (r < 0)
+                return r;
+        *ret = strv_join(known ? known->nodes : nodes, " ");
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* As find_plan(). -EINVAL: it needs no end here. */
 static int look_for(const char *job, Takeover *ret, char **reterr) {
         _cleanup_free_ char *held_by = NULL, *holder = NULL;
         uint64_t since;
         int r;
 
-        ret->n = newest_plan(job);
-        if (ret->n == 0)
-                return fail(reterr, -ENOENT,
-                            "This host has no record of a job '%.64s'. Run it on a host that the job changes: a member "
-                            "of the cluster, or the new node",
-                            job);
-        r = read_plan(job, ret->n, &ret->plan, reterr);
+        r = find_plan(job, &ret->n, &ret->plan, reterr);
         if (r >= 0)
                 r = host_lock_read(&held_by, &holder, &since, reterr);
         if (r < 0)
@@ -208,8 +233,17 @@ static int take_over(Manager *m, const char *id, char **reterr) {
         return begin(m, id, reterr);
 }
 
+static int refuse(sd_bus_error *error, int r, const char *text) {
+        return sd_bus_error_setf(error,
+                                 r == -ENOENT   ? DHETCD_ERROR_NO_SUCH_JOB
+                                 : r == -EINVAL ? DHETCD_ERROR_REJECTED
+                                 : r == -EBUSY  ? DHETCD_ERROR_BUSY
+                                                : DHETCD_ERROR_FAILED,
+                                 "%s", error_text(text, r));
+}
+
 int manager_method_take_over(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *nodes = NULL, *text = NULL;
         Manager *m = userdata;
         const char *id;
         int r;
@@ -221,18 +255,14 @@ int manager_method_take_over(sd_bus_message *message, void *userdata, sd_bus_err
                 return r;
         if (!job_id_is_valid(id))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "'%.64s' is not the name of a job", id);
-        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ "job", id, NULL },
+        r = find_nodes(m, id, &nodes, &text);
+        if (r < 0)
+                return refuse(error, r, text);
+        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK, (const char *const[]){ "nodes", nodes, "job", id, NULL },
                          manager_method_take_over, m, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
         r = take_over(m, id, &text);
-        if (r < 0)
-                return sd_bus_error_setf(error,
-                                         r == -ENOENT   ? DHETCD_ERROR_NO_SUCH_JOB
-                                         : r == -EINVAL ? DHETCD_ERROR_REJECTED
-                                         : r == -EBUSY  ? DHETCD_ERROR_BUSY
-                                                        : DHETCD_ERROR_FAILED,
-                                         "%s", error_text(text, r));
-        return sd_bus_reply_method_return(message, NULL);
+        return r < 0 ? refuse(error, r, text) : sd_bus_reply_method_return(message, NULL);
 }

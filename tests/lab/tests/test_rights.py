@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An operator who is not root, with polkit's example rule, over an ssh user who is not root either; and everybody else."""
 
+import contextlib
 import json
 import time
 import unittest
@@ -8,6 +9,8 @@ import unittest
 from support import COMMITTED, REJECTED, LabCase, address, members, prepare_operators, states
 
 RULE = "/etc/polkit-1/rules.d/60-dhetcd.rules"
+OTHER_RULE = "/etc/polkit-1/rules.d/50-test.rules"
+FOREIGN = "0badcafe"
 
 
 class Rights(LabCase):
@@ -54,6 +57,70 @@ class Rights(LabCase):
                 action = "org.dhetcd1." + ("inspect" if method == "Describe" else "host-manage")
                 self.refused("stranger", "busctl", "call", "org.dhetcd1", "/org/dhetcd1", "org.dhetcd1.Host", method,
                              *signature, says=action, action=action, host="dh2")
+
+    def busctl(self, *argv, user="root"):
+        return self.as_user(user, "busctl", *argv)
+
+    def call(self, interface, method, *signature_and_arguments, user="stranger"):
+        return self.busctl("call", "org.dhetcd1", "/org/dhetcd1", f"org.dhetcd1.{interface}", method,
+                           *signature_and_arguments, user=user)
+
+    def rejected_job(self, node):
+        """A job that ends at once, and is known from then on."""
+        self.add(node, expect=REJECTED, options=["--require-odd"])
+        return self.newest_job()["job"]
+
+    @contextlib.contextmanager
+    def strangers_rule(self, condition):
+        self.lab.write("dh1", OTHER_RULE, 'polkit.addRule(function(action, subject) { if (subject.user == "stranger" && '
+                       f'/^org.dhetcd1/.test(action.id) && ({condition})) return polkit.Result.YES; }});\n')
+        self.lab.exec("dh1", ["systemctl", "restart", "polkit"])
+        try:
+            yield
+        finally:
+            self.lab.exec("dh1", ["rm", OTHER_RULE])
+            self.lab.exec("dh1", ["systemctl", "restart", "polkit"])
+
+    def asked(self, denied, *call):
+        """Whether polkit allowed it; what becomes of it then does not matter."""
+        done = self.call("Manager", *call)
+        self.assertEqual("org.dhetcd1." in done.stderr or "nteractive" in done.stderr, denied, done.stderr + done.stdout)
+
+    def test_1_rule_that_names_a_node(self):
+        """polkit is told of which nodes it is, also where the caller did not name them."""
+        ours, theirs = self.rejected_job(address(2)), self.rejected_job(address(3))
+        plan = f"/var/lib/dhetcd/host/{FOREIGN}-1/plan.json"
+        before, list_before = states(self.lab), members(self.lab)
+
+        def foreign(node):
+            self.lab.write("dh1", plan, json.dumps({"format": 1, "txn": f"{FOREIGN}-1", "job": {"nodes": [node]},
+                                                    "plan": {}, "authorities": ""}))
+            return "TakeOver", "s", FOREIGN
+        with self.strangers_rule(f'action.lookup("nodes") == "{address(2)}"'):
+            for denied, node, job in ((False, address(2), ours), (True, address(3), theirs)):
+                with self.subTest(node=node):
+                    self.asked(denied, "AddNodes", "asa{sv}t", "1", node, "1", "require-odd", "b", "true", "0")
+                    self.asked(denied, "Schedule", "asa{sv}tss", "1", node, "0", "0", "1999-01-01", "")
+                    self.asked(denied, "SettleJob", "s", job)
+                    self.asked(denied, "RollbackJob", "sb", job, "false")
+                    self.asked(denied, "TakeOver", "s", job)
+                    self.asked(denied, *foreign(node))
+            self.asked(True, "AddNodes", "asa{sv}t", "2", address(2), address(3), "0", "0")
+            for other in (("Rescue", "a{sv}t", "0", "0"), ("Repair", "t", "0"), ("SettleAll",)):
+                self.asked(True, *other)
+        with self.strangers_rule(f'action.lookup("nodes") == "{address(1)}"'):
+            for other in (("Rescue", "a{sv}t", "0", "0"), ("Repair", "t", "0")):
+                self.wait("no job is open", lambda: not self.open_jobs())
+                self.asked(False, *other)
+            self.asked(True, "SettleAll")
+        with self.strangers_rule('/all jobs that are stuck/.test(action.lookup("polkit.message"))'):
+            self.asked(False, "SettleAll")
+        self.wait("no job is open", lambda: not self.open_jobs())
+        self.lab.exec("dh1", ["rm", "-r", plan.rsplit("/", 1)[0]])
+        self.assert_unchanged(before, list_before)
+
+    def open_jobs(self):
+        return [j for j in map(json.loads, self.job_files("dh1")) if j["state"] in ("queued", "running")]
 
     def test_2_operator_of_other_units(self):
         """The rule is for dhetcd-add@ADDRESS.service and start, stop; not for the work on hosts."""
@@ -106,7 +173,7 @@ class Rights(LabCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assert_voters(3)
 
-        soon = time.strftime("%H:%M:%S", time.gmtime(time.time() + 12))  # the hosts' clocks are UTC
+        soon = time.strftime("%H:%M:%S", time.gmtime(time.time() + 20))  # the hosts' clocks are UTC
         done = self.as_user("alice", "dhetcd", "schedule", address(4), "--on", f"*-*-* {soon}")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.wait("the scheduled job has ended", lambda: address(4) in self.newest_job()["nodes"]
