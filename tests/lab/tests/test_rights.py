@@ -3,14 +3,29 @@
 
 import contextlib
 import json
+import re
 import time
 import unittest
 
+import test_reject
 from support import COMMITTED, REJECTED, LabCase, address, members, prepare_operators, states
 
 RULE = "/etc/polkit-1/rules.d/60-dhetcd.rules"
 OTHER_RULE = "/etc/polkit-1/rules.d/50-test.rules"
-FOREIGN = "0badcafe"
+TXN, FOREIGN, NEVER = "12345678-1", "0badcafe", "2199-01-01 02:00:00"
+PUBLIC = {"ListJobs", "GetJob", "ListSchedules"}
+# What a method must be called with to come as far as the question; JOB is one that is there. Else: TXN, "start", 0.
+ARGUMENTS = {
+    **dict.fromkeys(("AddNodes", "Plan"), ["1", address(2), "0", "0"]), "Schedule": ["1", address(2), "0", "0", NEVER, ""],
+    "Install": ["/opt", "0", "0"], "Grow": ["/opt", "1", address(2), "0", "0"], "GetInstall": [FOREIGN],
+    **dict.fromkeys(("Unschedule", "AddScheduled"), [address(4)]), "RollbackJob": ["JOB", "false"],
+    **dict.fromkeys(("CancelJob", "SettleJob", "TakeOver", "GetJob"), ["JOB"]),
+    "Lock": [TXN, address(1)], "TakeLock": [TXN, address(1), address(2)], "Close": [f"{TXN}@{address(2)}", "committed"],
+    "KeepPlan": [TXN, json.dumps({"format": 1, "txn": TXN, "holder": address(1), "job": {}, "plan": {}})],
+    "Deliver": [TXN, "start", "1", "120", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"],
+    "RunScript": [TXN, "start", "enable", "0", "1000000"], "EditConfig": [TXN, "start", "1", "initial-cluster-state", "new"],
+    "ManageUnit": [TXN, "start", "start", "1000000"],
+}
 
 
 class Rights(LabCase):
@@ -69,6 +84,43 @@ class Rights(LabCase):
         """A job that ends at once, and is known from then on."""
         self.add(node, expect=REJECTED, options=["--require-odd"])
         return self.newest_job()["job"]
+
+    def arguments(self, method, signature, job):
+        if method == "TrustAuthorities":
+            return [TXN, "start", self.lab.read("dh1", "/etc/etcd/dh/latest/ssl/ca.crt")]
+        default = {"ss": [TXN, "start"], "s": [TXN], "ssb": [TXN, "start", "0"], "t": ["0"], "a{sv}t": ["0", "0"]}
+        return [a.replace("JOB", job) for a in ARGUMENTS.get(method) or default[signature]]
+
+    def test_1_stranger_at_every_method(self):
+        """Each method that is not public asks polkit, and each denial is told with who called it."""
+        job = self.rejected_job(address(2))
+        self.assertEqual(self.dhetcd("schedule", address(4), "--on", NEVER, "--no-check").returncode, 0)
+        path = f"/var/lib/dhetcd/installs/{FOREIGN}/install.json"
+        record = {"install": FOREIGN, "dir": "/opt", "state": "failed", "text": "", "uid": 0}
+        self.lab.write("dh1", path, json.dumps(record))
+        before, list_before, jobs, told = states(self.lab), members(self.lab), self.job_files("dh1"), len(self.denials())
+        found, denied = list(test_reject.Reject.methods(self)), []
+        for interface, method, signature in found:
+            with self.subTest(method=method):
+                done = self.call(interface.split(".")[-1], method, signature, *self.arguments(method, signature, job)) \
+                    if signature else self.call(interface.split(".")[-1], method)
+                if method in PUBLIC:
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                else:
+                    self.assertRegex(done.stderr, "(?i)polkit refuses|interactive authentication required|needs a password")
+                    denied.append(method)
+        self.assertGreater(len(denied), 40)
+        self.assertEqual({m for _, m, _ in found} - set(denied), PUBLIC)
+        self.wait("all denials are told", lambda: len(self.denials()) >= told + len(denied), 10)
+        lines = self.denials()[told:]
+        self.assertEqual([re.search(r"may not call (\w+):", line["MESSAGE"])[1] for line in lines], denied)
+        self.assertEqual({(line["DHETCD_CALLER_UID"], line["DHETCD_CALLER_COMM"]) for line in lines},
+                         {(self.uid("stranger"), "busctl")})
+        self.assertEqual(self.job_files("dh1"), jobs)
+        self.assertEqual(len(json.loads(self.dhetcd("schedule", "--json=short").stdout)), 1)
+        self.assert_unchanged(before, list_before)
+        self.assertEqual(self.dhetcd("unschedule", address(4)).returncode, 0)
+        self.lab.exec("dh1", ["rm", "-r", path.rsplit("/", 1)[0]])
 
     @contextlib.contextmanager
     def strangers_rule(self, condition):
@@ -206,6 +258,7 @@ class Rights(LabCase):
         done = self.as_user("stranger", "dhetcd", "cancel", job)
         self.assertEqual(done.returncode, REJECTED)
         self.assertEqual(self.denials()[-1]["DHETCD_CALLER_UID"], self.uid("stranger"))
+        self.assertEqual((self.job(job)["state"] in ("queued", "running"), self.job(job)["cancel"]), (True, False))
 
 
 if __name__ == "__main__":
