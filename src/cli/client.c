@@ -166,6 +166,8 @@ int client_append_request(sd_bus_message *call, char **nodes, uint64_t window) {
                 r = append_bool(call, "move-data-aside", args.move_data_aside);
         if (r >= 0)
                 r = append_bool(call, "require-odd", args.require_odd);
+        if (r >= 0 && args.unit)
+                r = append_bool(call, "gather", true);
         if (r >= 0 && window > 0)
                 r = sd_bus_message_append(call, "{sv}", "window", "t", window);
         /* Of a schedule it is an argument of its own. */

@@ -92,6 +92,8 @@ static int add_job(Manager *m, const AddRequest *a, uid_t uid, Job **ret, char *
         if (r < 0)
                 return r == -EXFULL ? -EBUSY : r;
         *ret = TAKE_PTR(owned);
+        if (a->gather)
+                manager_gather_begin(m, *ret);
         STRV_FOREACH (warning, a->warnings)
                 log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = (*ret)->id }, "%s", *warning);
         return 0;
@@ -122,12 +124,14 @@ static int method_add_nodes(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r < 0)
                 return r;
         r = add_request_window(a.options, &text);
-        if (r >= 0 && !a.wait) {
+        if (r >= 0)
+                r = manager_gather_join(m, &a, uid, &j, &text);
+        if (r == 0 && !a.wait) {
                 r = refuse_while_busy(m, install, " or leave out --no-wait", error);
                 if (r < 0)
                         return r;
         }
-        if (r >= 0)
+        if (r == 0)
                 r = add_job(m, &a, uid, &j, &text);
         return r < 0 ? manager_set_error(error, r, text) : sd_bus_reply_method_return(message, "s", j->id);
 }

@@ -7,6 +7,7 @@
  *   manager-bus.c      org.dhetcd1.Manager
  *   manager-look.c     Look, Plan and Examine
  *   manager-request.c  what AddNodes may ask for
+ *   manager-gather.c   what several units of one systemctl command ask for
  *   manager-rescue.c   Rescue
  *   manager-repair.c   Repair
  *   manager-takeover.c TakeOver
@@ -31,6 +32,7 @@ typedef struct TxnRun TxnRun;
 typedef struct Look Look;
 typedef struct ScheduleRun ScheduleRun;
 typedef struct InstallStart InstallStart;
+typedef struct Gather Gather;
 
 struct Manager {
         sd_event *event;
@@ -40,6 +42,7 @@ struct Manager {
         TxnRun *run; /* the transaction being worked on; at most one */
         Look *looks; /* the answers somebody waits for */
         Polkit *polkit;
+        Gather *gather;        /* the job that others may join; at most one */
         InstallStart *install; /* being started; at most one */
         ScheduleRun *schedule; /* the schedule being armed or taken away; at most one */
         char **swept_names;    /* schedules this daemon has tried to take away */
@@ -107,11 +110,19 @@ typedef struct AddRequest {
         json_t *options; /* complete: what was not said comes from the configuration */
         char **warnings; /* of the configuration */
         bool wait;
+        bool gather; /* others that ask at the same time may join */
 } AddRequest;
 void add_request_done(AddRequest *a);
 /* Sets "deadline" of the options from their "until" or "window", and waits no longer than it. */
 int add_request_window(json_t *options, char **reterr);
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr);
+
+/* manager-gather.c */
+void manager_gather_begin(Manager *m, const Job *j); /* j was just queued */
+bool manager_gathers(Manager *m);                    /* the next job is not to be begun yet */
+/* 1: its nodes are part of *ret now. 0: it is for a job of its own. */
+int manager_gather_join(Manager *m, const AddRequest *a, uid_t uid, Job **ret, char **reterr);
+Gather *gather_free(Gather *g);
 
 /* manager-look.c */
 int manager_method_look(sd_bus_message *message, void *userdata, sd_bus_error *error);

@@ -76,6 +76,7 @@ static const RequestOption known_options[] = {
         { "wait-timeout", 't' },
         { "until", 's' },
         { "window", 't' },
+        { "gather", 'b' },
         { "grow", 's' }, /* of root's alone: the installation that waits for this job */
 };
 
@@ -216,5 +217,7 @@ int add_request_read(sd_bus_message *message, const Config *config, AddRequest *
                 return fail(reterr, -EINVAL, "Flags must be 0");
 
         a->wait = json_is_true(json_object_get(a->options, "wait"));
+        a->gather = json_is_true(json_object_get(a->options, "gather"));
+        (void) json_object_del(a->options, "gather");
         return 0;
 }

@@ -460,7 +460,7 @@ static void dispatch(Manager *m) {
         Job *j;
 
         end_expired(m);
-        while (!m->run && !held_by_installer(m) && (j = job_queue_next(&m->queue)))
+        while (!m->run && !held_by_installer(m) && !manager_gathers(m) && (j = job_queue_next(&m->queue)))
                 advance(m, j);
         if (m->run)
                 manager_inhibit(m);
@@ -563,6 +563,7 @@ Manager *manager_free(Manager *m) {
         m->run = txn_run_free(m->run);
         looks_free(m->looks);
         m->schedule = schedule_run_free(m->schedule);
+        m->gather = gather_free(m->gather);
         m->install = install_start_free(m->install);
         manager_uninhibit(m);
         strv_free(m->swept_names);

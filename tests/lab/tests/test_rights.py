@@ -174,6 +174,48 @@ class Rights(LabCase):
     def open_jobs(self):
         return [j for j in map(json.loads, self.job_files("dh1")) if j["state"] in ("queued", "running")]
 
+    def new_job(self):
+        """The only one that was asked for in this test."""
+        new = set(self.job_files("dh1")) - set(self.jobs)
+        self.assertEqual(len(new), 1, new)
+        return json.loads(new.pop())
+
+    def systemctl(self, *argv, user="alice"):
+        return self.as_user(user, "systemctl", "--no-ask-password", *argv)
+
+    def test_2_units_of_one_command(self):
+        """One job, in the order of the command; its end, the step and the stop are those of each unit."""
+        before, list_before = states(self.lab), members(self.lab)
+        units = [f"dhetcd-add@{address(n)}.service" for n in (4, 3)]
+        self.lab.break_script("dh3", "enable_dh_etcd_systemd", "fail")
+        try:
+            self.assertNotEqual(self.systemctl("start", *units).returncode, 0)
+        finally:
+            self.lab.mend("dh3")
+        job = self.new_job()
+        self.assertEqual((job["nodes"], job["state"]), ([address(4), address(3)], "rolled-back"))
+        told = [line["MESSAGE"] for line in self.journal(job["job"])]
+        self.assertTrue([t for t in told if f"removing the voter {address(4)}" in t], told)
+        for unit in units:
+            self.assertEqual(self.lab.exec("dh1", ["systemctl", "show", "-P", "ExecMainStatus", unit]).stdout.strip(), "10")
+        self.assert_unchanged(before, list_before)
+
+        self.setUp()
+        self.lab.break_script("dh1", "config_generator", "hang")
+        try:
+            self.assertEqual(self.systemctl("start", "--no-block", *units).returncode, 0)
+            for unit in units:
+                self.wait("the unit shows the step", lambda u=unit: "generate" in self.lab.exec(
+                    "dh1", ["systemctl", "show", "-P", "StatusText", u]).stdout, 60)
+            self.assertEqual(self.systemctl("stop", units[0]).returncode, 0)
+        finally:
+            self.lab.mend("dh1")
+        self.assertEqual((self.new_job()["nodes"], self.new_job()["state"]), ([address(4), address(3)], "rolled-back"))
+        self.wait("the other unit has ended", lambda: self.lab.exec(
+            "dh1", ["systemctl", "is-active", units[1]], check=False).stdout.strip() == "failed", 10)
+        self.assertEqual(self.systemctl("reset-failed", *units).returncode, 0)
+        self.assert_unchanged(before, list_before)
+
     def test_2_operator_of_other_units(self):
         """The rule is for dhetcd-add@ADDRESS.service and start, stop; not for the work on hosts."""
         for argv in (["stop", "dh-etcd"], ["start", "dhetcd-add@x-y"], ["start", "dhetcd-recover"],
@@ -210,6 +252,7 @@ class Rights(LabCase):
             self.lab.exec("dh2", ["systemctl", "restart", "polkit"])
 
     def test_4_operator_adds_and_cancels(self):
+        before, list_before = states(self.lab), members(self.lab)
         job = self.as_user("alice", "dhetcd", "add", "--no-block", address(2)).stdout.strip()
         self.refuse_cancel(job)
         done = self.as_user("alice", "dhetcd", "cancel", job)
@@ -221,9 +264,15 @@ class Rights(LabCase):
         self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
         self.assert_voters(2)
         self.assertEqual(str(self.newest_job()["uid"]), self.uid("alice"))
-        done = self.as_user("alice", "systemctl", "--no-ask-password", "start", f"dhetcd-add@{address(3)}")
+        done = self.as_user("alice", "dhetcd", "rollback", self.newest_job()["job"])
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        self.assert_unchanged(before, list_before)
+        done = self.systemctl("start", f"dhetcd-add@{address(2)}", f"dhetcd-add@{address(3)}")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assert_voters(3)
+        generated = [e["DHETCD_PHASE"] for e in self.journal(self.newest_job()["job"]) if e.get("DHETCD_STEP") == "generate"
+                     and e.get("DHETCD_PHASE") in ("done", "skipped")]
+        self.assertEqual(generated, ["done", "skipped"])
 
         soon = time.strftime("%H:%M:%S", time.gmtime(time.time() + 20))  # the hosts' clocks are UTC
         done = self.as_user("alice", "dhetcd", "schedule", address(4), "--on", f"*-*-* {soon}")
