@@ -131,6 +131,20 @@ class TakeoverOfMany(TakeoverCase):
 
     lab_options = {"hosts": 4, "members": 2, "switches": {"ca": "same"}}
 
+    def test_1_later_node_is_checked_first(self):
+        """What is wrong with the second node is found before anything is done for the first."""
+        before, list_before = states(self.lab), members(self.lab)
+        script = "/usr/illumon/latest/install/config_packager.sh"
+        self.assertIn("later node 10.128.1.99: ", self.add(address(3), "10.128.1.99", expect=REJECTED))
+        self.lab.exec(NEW, ["mv", script, "/root/moved"])
+        try:
+            output = self.add(address(3), address(4), expect=REJECTED)
+        finally:
+            self.lab.exec(NEW, ["mv", "/root/moved", script])
+        self.assertIn(f"later node {address(4)}: ", output)
+        self.assertIn("config_packager.sh is not there", output)
+        self.assert_unchanged(before, list_before)
+
     def test_second_node(self):
         self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
         self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(3), address(4)])
