@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The Debian package: installed, upgraded while a job is open, not removed then, removed and purged afterwards."""
+"""The packages: the Debian one is installed, upgraded while a job is open, not removed then, removed and purged afterwards;
+the RPM has the same files."""
 
 import json
 import os
@@ -14,6 +15,13 @@ from support import COMMITTED, LabCase, address
 
 TREE = pathlib.Path(__file__).resolve().parents[3]
 BUILD = TREE / "contrib" / "packaging" / "build-deb"
+BUILD_RPM = TREE / "contrib" / "packaging" / "build-rpm"
+INSTALLER = "/opt/deephaven/installer"
+TEXTFILES = "/var/lib/prometheus/node-exporter"
+# Where a purge must leave nothing that was not there before: all but what is a cache, temporary, somebody's data, or etcd's.
+SWEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
+NOT_SWEPT = ("/etc/dhetcd/", "/etc/etcd", "/etc/sysconfig", "/var/lib/etcd", "/var/lib/dpkg", "/var/lib/systemd",
+             "/var/lib/apt", INSTALLER)
 
 
 PLAY = """
@@ -32,13 +40,14 @@ def run(*argv, **options):
     done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, check=False, timeout=600, **options)
     if done.returncode != 0:
         raise AssertionError(f"{argv}: {done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
 
 
 @unittest.skipUnless(shutil.which("dh"), "debhelper is not here")
 class Package(LabCase):
     """On hosts of both Debians: what is built on Debian 12 is a package for Debian 13 too."""
 
-    sample = 0.33
+    sample = 0.25
     lab_options = {"hosts": 2, "members": 1, "dhetcd": False, "switches": {"ca": "same"}}
 
     @classmethod
@@ -80,9 +89,54 @@ class Package(LabCase):
         done = self.lab.exec(host, ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", "dhetcd"], check=False)
         return done.stdout
 
+    def everything(self, host):
+        """The files of the host that belong to nobody else."""
+        done = self.lab.exec(host, ["find", *SWEPT, "-xdev", "-name", "__pycache__", "-prune", "-o", "-print"])
+        return {path for path in done.stdout.splitlines() if not path.startswith(NOT_SWEPT)}
+
+    def assert_not_removed(self, host, why):
+        refused = self.dpkg(host, "-r", "dhetcd", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn(why, refused.stderr)
+        self.assertTrue(self.installed(host).startswith("installed "))
+
+    def assert_not_removed_while_the_installer_runs(self):
+        self.lab.break_script("dh1", "master_install", "hang")
+        run_id = self.dhetcd("install", "--no-block", f"--installer-dir={INSTALLER}").stdout.strip()
+        self.wait("it holds its lock", self.lab.host("dh1").path("/var/lib/dhetcd/installs/lock").exists)
+        self.assert_not_removed("dh1", "the installer runs")
+        self.assertEqual(self.dhetcd("cancel", run_id).returncode, 0)
+        self.wait("it has ended", lambda: '"canceled"' in self.dhetcd("--json=short", "install", "--list").stdout)
+        self.lab.mend("dh1", "master_install")
+
+    def test_rpm(self):
+        """What an RPM is made of, on this Debian: the files of the Debian package, with the same modes and links."""
+        run(BUILD_RPM, self.work, "--nodeps")
+        rpm = next(self.work.glob("dhetcd-*.rpm"))
+        files = {}
+        for line in run("rpm", "-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILELINKTOS}\\n]", rpm).splitlines():
+            mode, name, *link = line.split()
+            files[name] = (mode, *link)
+        theirs = {}
+        for line in run("dpkg-deb", "-c", self.deb).splitlines():
+            mode, owner, _, _, _, name, *link = line.split()
+            self.assertEqual(owner, "root/root", line)
+            theirs[name[1:].removesuffix(".gz")] = (mode, *[x.removesuffix(".gz") for x in link[1:]])
+        own = ("/usr/share/doc", "/usr/share/licenses", "/usr/lib/.build-id")  # each has its own there
+        files, theirs = ({n: e for n, e in found.items() if not n.startswith(own) and e[0][0] != "d"}
+                         for found in (files, theirs))
+        self.maxDiff = None
+        self.assertGreater(len(files), 30)
+        self.assertEqual(files, theirs)
+        scripts = run("rpm", "-qp", "--scripts", rpm)
+        self.assertIn("/usr/libexec/dhetcd/prepare-removal || exit 1", scripts)
+
     def life(self, suite):
         type(self).lab_options = {**self.lab_options, "suite": suite}
         self.new_lab()
+        for host in ("dh1", "dh2"):
+            self.lab.exec(host, ["mkdir", "-p", TEXTFILES])
+        before = self.everything("dh1")
         for host in ("dh1", "dh2"):
             self.install(host, self.deb)
         self.assertIn("0 jobs", self.dhetcd("list").stdout)
@@ -95,10 +149,7 @@ class Package(LabCase):
         job = self.dhetcd("add", "--no-block", address(2)).stdout.strip()
         self.wait("the job holds both hosts", lambda: self.holds_generate(job))
         for host in ("dh1", "dh2"):
-            refused = self.dpkg(host, "-r", "dhetcd", check=False)
-            self.assertNotEqual(refused.returncode, 0)
-            self.assertIn("a job is open, or holds this host", refused.stderr)
-            self.assertTrue(self.installed(host).startswith("installed "))
+            self.assert_not_removed(host, "a job is open, or holds this host")
 
         # A new version, an operator's change of a conffile kept, and the job ends well.
         self.lab.write("dh1", "/etc/dhetcd/dhetcd.conf", "# mine\n[job]\nKeepJobs=7\n")
@@ -109,18 +160,31 @@ class Package(LabCase):
         self.assertEqual(self.dhetcd("cancel", job).returncode, 0)
         self.lab.mend("dh1", "config_generator")
         self.wait("it is undone", lambda: self.job(job)["state"] == "rolled-back")
+        explained = self.lab.exec("dh1", ["journalctl", "-x", "--no-pager", f"DHETCD_JOB={job}"]).stdout
+        self.assertIn(f"Subject: Job {job} was rolled back", explained)
+        self.assertIn(f"journalctl -p warning DHETCD_JOB={job}", explained)
         self.add(address(2))
         self.assert_voters(2)
 
+        self.assert_not_removed_while_the_installer_runs()
+        scheduled = self.dhetcd("schedule", "--no-check", address(9), "--on=2098-01-01")
+        self.assertEqual(scheduled.returncode, 0, scheduled.stderr)
+        self.lab.write("dh1", "/etc/dhetcd/dhetcd.conf.d/50-mine.conf", "[job]\nKeepJobs=8\n")
+        self.assertTrue(self.lab.host("dh1").path(TEXTFILES + "/dhetcd.prom").exists())
         for host in ("dh1", "dh2"):
-            self.dpkg(host, "-r", "dhetcd")
-            for path in ("/usr/bin/dhetcd", "/usr/libexec/dhetcd", "/usr/lib/systemd/system/dhetcdd.service"):
+            said = self.dpkg(host, "-r", "dhetcd").stderr
+            self.assertEqual(f"dhetcd-add@{address(9)}.timer is no longer scheduled" in said, host == "dh1", said)
+            for path in ("/usr/bin/dhetcd", "/usr/libexec/dhetcd", "/usr/lib/systemd/system/dhetcdd.service",
+                         TEXTFILES + "/dhetcd.prom"):
                 self.assertFalse(self.lab.host(host).path(path).exists(), path)
         self.assert_voters(2)  # etcd does not need it
+        timers = self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", "dhetcd*.timer"])
+        self.assertEqual(timers.stdout, "")
         self.assertTrue(self.lab.host("dh1").path("/var/lib/dhetcd/jobs").exists())
+        self.assertTrue(self.lab.host("dh1").path("/etc/dhetcd/dhetcd.conf.d/50-mine.conf").exists())
         self.dpkg("dh1", "--purge", "dhetcd")
-        self.assertFalse(self.lab.host("dh1").path("/var/lib/dhetcd").exists())
-        self.assertFalse(self.lab.host("dh1").path("/etc/dhetcd/dhetcd.conf").exists())
+        self.assertFalse(self.lab.host("dh1").path("/etc/dhetcd").exists())
+        self.assertEqual(self.everything("dh1") - before, set())
 
     def play(self):
         """What changed on each host, as Ansible counts it."""
