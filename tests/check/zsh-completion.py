@@ -7,6 +7,8 @@ import select
 import sys
 import time
 
+SECONDS_MAX = 60
+
 SETUP = """
 fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D
 compadd() {
@@ -15,7 +17,9 @@ compadd() {
     (( $#__hits )) && print -rl -- "<"${^__hits}">" >> $OUT
     builtin compadd "$@"
 }
-PS1=READY; unsetopt zle_bracketed_paste; LISTMAX=10000
+__complete() { zle expand-or-complete; print -r -- done >> $OUT }
+zle -N __complete; bindkey '^Xd' __complete
+unsetopt zle_bracketed_paste; LISTMAX=10000; PS1=REA''DY
 """
 
 
@@ -27,12 +31,11 @@ def main():
         os.environ.update(OUT=out, TERM="dumb")
         os.execvp("zsh", ["zsh", "-f", "-i"])
     try:
-        send(fd, SETUP % folder + "\n", 1.0)
-        send(fd, line + "\t", 1.5)
-        with open(out, encoding="utf-8") as f:
-            print("\n".join(w.strip()[1:-1] for w in f if w.startswith("<")))
-    except FileNotFoundError:
-        pass  # nothing was offered
+        os.write(fd, (SETUP % folder + "\n").encode())
+        wait(fd, lambda text: b"READY" in text)
+        os.write(fd, (line + "\x18d").encode())
+        wait(fd, lambda _: "done\n" in said(out))
+        print("\n".join(w[1:-1] for w in said(out).splitlines() if w.startswith("<")))
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
@@ -40,12 +43,21 @@ def main():
             os.unlink(out)
 
 
-def send(fd, text, quiet):
-    """Types it, and waits until the shell has said nothing for a while, 20 s at most."""
-    os.write(fd, text.encode())
-    end = time.monotonic() + 20
-    while time.monotonic() < end and select.select([fd], [], [], quiet)[0]:
-        os.read(fd, 65536)
+def said(out):
+    if not os.path.exists(out):
+        return ""
+    with open(out, encoding="utf-8") as f:
+        return f.read()
+
+
+def wait(fd, condition):
+    """Reads what the shell writes until the condition holds of it."""
+    text, end = b"", time.monotonic() + SECONDS_MAX
+    while not condition(text):
+        if time.monotonic() > end:
+            sys.exit(f"zsh has not answered for {SECONDS_MAX} s: {text[-400:]!r}")
+        if select.select([fd], [], [], 0.05)[0]:
+            text += os.read(fd, 65536)
 
 
 main()
