@@ -8,6 +8,7 @@
 #include "table.h"
 
 #define LEFT 190.0
+#define LABEL_CHARS 26U /* that surely have room left of it */
 #define WIDTH 800.0
 #define ROW 20.0
 #define LAG_HEIGHT 60.0
@@ -49,8 +50,12 @@ static size_t find_range(Chart *c, const json_t *transactions) {
         return n;
 }
 
+/* A long IPv6 address is pressed into the room that is there. */
 static void label(const Chart *c, const char *text) {
-        fprintf(c->f, "<text class=\"label\" x=\"%.1f\" y=\"%.1f\">", LEFT - 8, c->y + ROW - 6);
+        fprintf(c->f, "<text class=\"label\" x=\"%.1f\" y=\"%.1f\"", LEFT - 8, c->y + ROW - 6);
+        if (text_width(text) > LABEL_CHARS)
+                fprintf(c->f, " textLength=\"%.1f\" lengthAdjust=\"spacingAndGlyphs\"", LEFT - 12);
+        fputc('>', c->f);
         html_escape(c->f, text);
         fputs("</text>\n", c->f);
 }
@@ -171,6 +176,29 @@ static json_int_t lag_of(const json_t *line) {
         return streq(json_get_string(line, "what"), "entries") ? total > done ? total - done : 0 : -1;
 }
 
+/* Each learner has a line of its own. */
+static void draw_lag_lines(Chart *c, const json_t *lines, json_int_t most) {
+        const char *txn = NULL;
+        bool open = false;
+        json_t *line;
+        size_t i;
+
+        json_array_foreach ((json_t *) lines, i, line) {
+                if (lag_of(line) < 0)
+                        continue;
+                if (!open || !streq(json_get_string(line, "txn"), txn))
+                        fprintf(c->f, "%s<polyline stroke-linecap=\"round\" class=\"lag\" points=\"",
+                                open ? "\"/>\n" : "");
+                open = true;
+                txn = json_get_string(line, "txn");
+                fprintf(c->f, "%.1f,%.1f ", x_of(c, json_get_integer(line, "usec", 0)),
+                        c->y + LAG_HEIGHT - 4 -
+                                (most > 0 ? (LAG_HEIGHT - 8) * (double) lag_of(line) / (double) most : 0));
+        }
+        if (open)
+                fputs("\"/>\n", c->f);
+}
+
 static void draw_lag(Chart *c, const json_t *lines) {
         json_int_t most = -1;
         json_t *line;
@@ -183,13 +211,7 @@ static void draw_lag(Chart *c, const json_t *lines) {
         label(c, "raft lag");
         fprintf(c->f, "<text class=\"note\" x=\"%.1f\" y=\"%.1f\">at most %lld entries</text>\n", LEFT - 8,
                 c->y + 2 * ROW - 8, (long long) most);
-        fputs("<polyline stroke-linecap=\"round\" class=\"lag\" points=\"", c->f);
-        json_array_foreach ((json_t *) lines, i, line)
-                if (lag_of(line) >= 0)
-                        fprintf(c->f, "%.1f,%.1f ", x_of(c, json_get_integer(line, "usec", 0)),
-                                c->y + LAG_HEIGHT - 4 -
-                                        (most > 0 ? (LAG_HEIGHT - 8) * (double) lag_of(line) / (double) most : 0));
-        fputs("\"/>\n", c->f);
+        draw_lag_lines(c, lines, most);
         c->y += LAG_HEIGHT;
 }
 
@@ -243,6 +265,8 @@ void report_svg(FILE *f, const json_t *data) {
         draw_axis(&c, 24);
         if (fclose(c.f) != 0)
                 return;
-        fprintf(f, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"Timeline\">\n%s</svg>\n",
+        fprintf(f,
+                "<div class=\"wide\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
+                "aria-label=\"Timeline\">\n%s</svg></div>\n",
                 LEFT + WIDTH + 40, c.y + 8, body);
 }

@@ -14,14 +14,15 @@ static const char head[] =
         "table { border-collapse: collapse; margin: 1em 0; width: 100% }\n"
         "th, td { text-align: left; padding: .15em .8em .15em 0; vertical-align: top; border-bottom: 1px solid #8884 "
         "}\n"
-        "td.n { text-align: right; white-space: nowrap }\n"
-        ".log td:first-child { white-space: nowrap }\n"
+        "td.n { text-align: right; white-space: nowrap } h1 + table td { overflow-wrap: anywhere }\n"
+        ".log td:first-child, .steps td:nth-child(3), th { white-space: nowrap }\n"
         "code, .log td { font-family: ui-monospace, monospace; font-size: 12px; overflow-wrap: anywhere }\n"
         ".badge { padding: .1em .6em; border-radius: 1em; color: #fff; background: #777 }\n"
         ".committed, .done { background: #2a7d3f; fill: #2a7d3f }\n"
         ".rejected, .failed, .stuck { background: #b3261e; fill: #b3261e }\n"
         ".rolled-back, .undone, .undoing { background: #b26a00; fill: #d98a1c }\n"
         ".running { background: #2160b0; fill: #2160b0 } .skipped { fill: #999 }\n"
+        ".wide { overflow-x: auto } .wide > * { min-width: 50rem }\n"
         "svg { width: 100%; height: auto; font: 11px system-ui, sans-serif }\n"
         "svg text { fill: currentColor } .label, .note { text-anchor: end } .tick { text-anchor: middle }\n"
         ".head { font-weight: bold } .note { opacity: .7 } .grid { stroke: #8884 }\n"
@@ -138,10 +139,13 @@ static void write_transaction(FILE *f, const json_t *transaction) {
         fputs("</h2>\n", f);
         if (json_get_string(transaction, "reason"))
                 element(f, "p", json_get_string(transaction, "reason"));
-        fputs("<table><tr><th>Step<th>State<th>Begun<th>Took<th>Undo<th>Hosts changed, SHA-256 before</tr>\n", f);
+        fputs("<div class=\"wide\"><table class=\"steps\"><tr><th>Step<th>State<th>Begun<th>Took<th>Undo<th>Hosts "
+              "changed, "
+              "SHA-256 before</tr>\n",
+              f);
         json_array_foreach (json_object_get(transaction, "steps"), i, step)
                 write_step(f, step);
-        fputs("</table>\n", f);
+        fputs("</table></div>\n", f);
         if (json_get_string(backup, "sha256")) {
                 fputs("<p>Snapshot of etcd's data: <code>", f);
                 html_escape(f, json_get_string(backup, "path") ?: "?");

@@ -95,6 +95,36 @@ static void test_gaps(void **state) {
         }
 }
 
+static size_t count(const char *text, const char *what) {
+        size_t n = 0;
+
+        while ((text = strstr(text, what))) {
+                text += strlen(what);
+                n++;
+        }
+        return n;
+}
+
+/* Two learners are two lines; an address that would not fit beside the picture is pressed. */
+static void test_picture(void **state) {
+        static const char text[] =
+                "{\"job\": {\"transactions\": [{\"node\": \"a\", \"steps\": [{\"step\": \"sync\", \"started_usec\": "
+                "1000,"
+                "\"ended_usec\": 9000}]}]}, \"lines\": ["
+                "{\"usec\": 1500, \"host\": \"fd00:1234:5678:9abc:def0:1234:5678:9abc\", \"message\": \"x\"},"
+                "{\"usec\": 2000, \"txn\": \"j-1\", \"what\": \"entries\", \"done\": 1, \"total\": 9},"
+                "{\"usec\": 3000, \"txn\": \"j-1\", \"what\": \"entries\", \"done\": 9, \"total\": 9},"
+                "{\"usec\": 7000, \"txn\": \"j-2\", \"what\": \"entries\", \"done\": 1, \"total\": 9}]}";
+        _cleanup_json_ json_t *data = json_loads(text, 0, NULL);
+        _cleanup_free_ char *html = NULL;
+
+        assert_non_null(data);
+        html = report_html(data);
+        assert_non_null(html);
+        assert_int_equal(count(html, "<polyline"), 2);
+        assert_int_equal(count(html, "textLength="), 1);
+}
+
 static void test_nothing_is_known(void **state) {
         _cleanup_json_ json_t *data = json_object();
         _cleanup_free_ char *html = report_html(data);
@@ -105,10 +135,8 @@ static void test_nothing_is_known(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_escape),
-                cmocka_unit_test(test_nothing_gets_out),
-                cmocka_unit_test(test_gaps),
-                cmocka_unit_test(test_nothing_is_known),
+                cmocka_unit_test(test_escape),  cmocka_unit_test(test_nothing_gets_out), cmocka_unit_test(test_gaps),
+                cmocka_unit_test(test_picture), cmocka_unit_test(test_nothing_is_known),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
