@@ -19,6 +19,7 @@ enum {
         EXIT_ROLLED_BACK = 10,
         EXIT_STUCK = 11,
         EXIT_BUSY = 75,
+        EXIT_SIGNAL = 128, /* and the signal that made us leave a job that goes on */
 };
 
 typedef enum JsonMode { JSON_OFF, JSON_PRETTY, JSON_SHORT } JsonMode;
@@ -110,5 +111,7 @@ int state_exit_code(const char *state); /* -1 where a job has not ended */
 char *time_to_string(uint64_t usec);    /* local time; "-" for 0 */
 char *user_to_string(json_int_t uid);   /* "alice (1001)", a number of another host; NULL on OOM */
 int print_json(const json_t *v);        /* as --json= says; an exit code */
+/* An object of one member. */
+int print_json_string(const char *key, const char *value);
 /* Prints text from elsewhere without its control characters. */
 void print_clean(FILE *f, const char *text);

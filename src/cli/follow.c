@@ -36,6 +36,7 @@ typedef struct Follow {
         bool any_line;  /* the journal can be read */
         bool end_shown; /* its newest line is that of its end */
         unsigned interrupts;
+        int signal; /* that made us leave before the end */
 } Follow;
 
 static void ask(Follow *f);
@@ -345,7 +346,7 @@ static void cancel(Follow *f) {
                 fprintf(stderr, "dhetcd: Job %s could not be canceled (%s); run \"dhetcd cancel %s\"\n", f->job,
                         strerror(-r), f->job);
         else if (!args.unit)
-                fprintf(stderr, "Canceling job %s: what was changed is put back. This waits for it.\n", f->job);
+                fprintf(stderr, "Canceling job %s. This waits for its end.\n", f->job);
         else
                 (void) sd_notifyf(0, "STATUS=Canceling job %s", f->job);
 }
@@ -356,15 +357,15 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 
         f->interrupts++;
         f->drawn = 0; /* the picture stays above what is said now */
-        if (f->mode == FOLLOW_WATCH || (asks_first && f->interrupts > 2)) {
+        if (f->mode != FOLLOW_OWN || (asks_first && f->interrupts > 2)) {
                 fprintf(stderr, "\nJob %s goes on without us; see \"dhetcd show %s\".\n", f->job, f->job);
-                return sd_event_exit(f->event, -EINTR);
+                f->signal = (int) si->ssi_signo;
+                return sd_event_exit(f->event, 0);
         }
         if (asks_first && f->interrupts == 1)
                 fprintf(stderr,
-                        "\nJob %s goes on, also when this terminal is closed. Press ^C again to cancel it and have "
-                        "everything put "
-                        "back, as \"dhetcd cancel %s\" does.\n",
+                        "\nJob %s goes on, also when this terminal is closed. Press ^C again to cancel it, as "
+                        "\"dhetcd cancel %s\" does.\n",
                         f->job, f->job);
         else
                 cancel(f);
@@ -392,7 +393,7 @@ static int tell_end(Follow *f) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_json_ json_t *v = NULL;
 
-        if (args.json != JSON_OFF) {
+        if (args.json != JSON_OFF && f->mode != FOLLOW_SILENT) {
                 /* The loop has closed its connection at its end. */
                 if (client_open(&bus) == EXIT_DONE && client_get_job(bus, f->job, &v) == EXIT_DONE)
                         (void) print_json(v);
@@ -425,8 +426,8 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
         r = sd_event_loop(f.event);
         if (f.live)
                 draw(&f);
-        if (r == -EINTR)
-                return mode == FOLLOW_WATCH ? EXIT_DONE : EXIT_FAILED;
+        if (f.signal)
+                return EXIT_SIGNAL + f.signal;
         if (r < 0 || !f.end)
                 return EXIT_FAILED;
         return tell_end(&f);
@@ -445,11 +446,8 @@ int follow_call(sd_bus *bus, sd_bus_message *call, uint64_t since) {
                 return client_fail(r);
 
         if (!args.block) {
-                if (args.json != JSON_OFF) {
-                        _cleanup_json_ json_t *v = json_pack("{s:s}", "job", job);
-
-                        return v ? print_json(v) : client_fail(-ENOMEM);
-                }
+                if (args.json != JSON_OFF)
+                        return print_json_string("job", job);
                 puts(job);
                 return EXIT_DONE;
         }

@@ -8,8 +8,9 @@
 #include <systemd/sd-bus.h>
 
 typedef enum FollowMode {
-        FOLLOW_OWN,   /* we asked for the job: ^C (the second on a terminal) and SIGTERM cancel it */
-        FOLLOW_WATCH, /* ^C only stops watching */
+        FOLLOW_OWN,    /* we asked for the job: ^C (the second on a terminal) and SIGTERM cancel it */
+        FOLLOW_WATCH,  /* ^C only stops watching: EXIT_SIGNAL and its number */
+        FOLLOW_SILENT, /* the same; with --json the caller tells of its end */
 } FollowMode;
 
 /* `since`: lines from then on (CLOCK_REALTIME). Returns the exit code that goes with the job's end. */

@@ -38,7 +38,7 @@ static const Verb verbs[] = {
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "report", 1, 1, verb_report, "report JOB", "Write all that is known of a job as one HTML page" },
         { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
-        { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job; what it changed is put back" },
+        { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job, or a run of the installer" },
         { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
         { "config", 0, 0, verb_config, "config", "Show the configuration and where each value is from" },
@@ -93,7 +93,7 @@ static void help(void) {
                "  -h --help              Show this\n"
                "     --version           Show the version\n\n"
                "Exit codes: 0 done, 1 failed or refused, 2 usage, 3 doctor found something, 10 rolled back,\n"
-               "11 stuck, 75 busy.\n"
+               "11 stuck, 75 busy, 130 and 143 interrupted, while the job goes on.\n"
                "See dhetcd(1).\n");
 }
 

@@ -85,10 +85,16 @@ char *user_to_string(json_int_t uid) {
 }
 
 int print_json(const json_t *v) {
-        if (json_dumpf(v, stdout, args.json == JSON_PRETTY ? JSON_INDENT(2) : JSON_COMPACT) < 0)
+        if (json_dumpf(v, stdout, JSON_ENCODE_ANY | (args.json == JSON_PRETTY ? JSON_INDENT(2) : JSON_COMPACT)) < 0)
                 return client_fail(-EIO);
         putchar('\n');
         return EXIT_DONE;
+}
+
+int print_json_string(const char *key, const char *value) {
+        _cleanup_json_ json_t *v = json_pack("{s:s}", key, value);
+
+        return v ? print_json(v) : client_fail(-ENOMEM);
 }
 
 void print_clean(FILE *f, const char *text) {

@@ -6,8 +6,6 @@
 #include "cli.h"
 #include "follow.h"
 
-#define GET_TIMEOUT_USEC (10 * USEC_PER_SEC)
-
 /* `force` is sent where the method takes it: it is not negative. */
 static int call_with_job(const char *method, const char *job, int force) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -23,11 +21,10 @@ static int call_with_job(const char *method, const char *job, int force) {
         return r < 0 ? client_fail(r) : client_call(bus, call, NULL);
 }
 
-/* The ids of the jobs in `state`. */
-static int find_jobs(const char *wanted, char ***ret) {
+/* The first job whose `key` is `value`; NULL where there is none. */
+static int find_job(const char *key, const char *value, json_t **ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_json_ json_t *jobs = NULL;
-        _cleanup_strv_ char **ids = NULL;
         json_t *job;
         size_t i;
         int k;
@@ -38,35 +35,44 @@ static int find_jobs(const char *wanted, char ***ret) {
         if (k != EXIT_DONE)
                 return k;
         json_array_foreach (jobs, i, job)
-                if (streq(json_get_string(job, "state"), wanted) && strv_append(&ids, json_get_string(job, "job")) < 0)
-                        return client_fail(-ENOMEM);
-        *ret = TAKE_PTR(ids);
+                if (streq(json_get_string(job, key), value)) {
+                        *ret = json_incref(job);
+                        break;
+                }
         return EXIT_DONE;
 }
 
-/* Not a job. */
-static bool is_install(const char *id) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-
-        return client_begin("GetInstall", &bus, &call) == EXIT_DONE &&
-               sd_bus_message_append_basic(call, 's', id) >= 0 &&
-               sd_bus_call(bus, call, GET_TIMEOUT_USEC, NULL, NULL) >= 0;
+/* `job` NULL: it is an installation. */
+static int tell_canceled(const char *id, const json_t *job) {
+        if (args.json != JSON_OFF)
+                return print_json_string(job ? "job" : "install", id);
+        if (args.quiet)
+                return EXIT_DONE;
+        if (!job)
+                printf("Installation %s is being ended; what the installer has done so far stays, what a job of it has "
+                       "changed is put back. See \"dhetcd install --list\".\n",
+                       id);
+        else if (state_exit_code(json_get_string(job, "state")) >= 0)
+                printf("Job %s is canceled: it had not begun.\n", id);
+        else
+                printf("Job %s is being canceled: what it has changed is put back, or, where that is past, finished. "
+                       "Follow it: dhetcd watch %s\n",
+                       id, id);
+        return EXIT_DONE;
 }
 
 int verb_cancel(int argc, char **argv) {
+        _cleanup_json_ json_t *job = NULL;
         int k = call_with_job("CancelJob", argv[1], -1);
 
-        if (k != EXIT_DONE || args.quiet)
-                return k;
-        if (is_install(argv[1]))
-                printf("Installation %s is canceled; what the installer has done stays, what a job of it has changed "
-                       "is put back. See \"dhetcd install --list\".\n",
-                       argv[1]);
-        else
-                printf("Job %s is canceled; what it has changed is put back. See \"dhetcd watch %s\".\n", argv[1],
-                       argv[1]);
-        return k;
+        if (k == EXIT_DONE)
+                k = find_job("job", argv[1], &job);
+        return k == EXIT_DONE ? tell_canceled(argv[1], job) : k;
+}
+
+/* Of a job that goes on without us. */
+static int tell_asked(const char *job) {
+        return args.json != JSON_OFF ? print_json_string("job", job) : EXIT_DONE;
 }
 
 /* Here a job that was rolled back is what was asked for. */
@@ -74,26 +80,28 @@ int verb_rollback(int argc, char **argv) {
         uint64_t since = now_real();
         int k = call_with_job("RollbackJob", argv[1], args.force);
 
-        if (k != EXIT_DONE || !args.block)
+        if (k != EXIT_DONE)
                 return k;
+        if (!args.block)
+                return tell_asked(argv[1]);
         k = follow_job(argv[1], since, FOLLOW_WATCH);
         return k == EXIT_ROLLED_BACK ? EXIT_DONE : k == EXIT_DONE ? EXIT_FAILED : k;
 }
 
 int verb_watch(int argc, char **argv) {
-        _cleanup_strv_ char **running = NULL;
+        _cleanup_json_ json_t *running = NULL;
         int k;
 
         if (argc > 1)
                 return follow_job(argv[1], 0, FOLLOW_WATCH);
-        k = find_jobs("running", &running);
+        k = find_job("state", "running", &running);
         if (k != EXIT_DONE)
                 return k;
         if (!running) {
                 fprintf(stderr, "No job runs. See \"dhetcd list\" for those that ended.\n");
-                return EXIT_DONE;
+                return args.json != JSON_OFF ? print_json(json_null()) : EXIT_DONE;
         }
-        return follow_job(running[0], 0, FOLLOW_WATCH);
+        return follow_job(json_get_string(running, "job"), 0, FOLLOW_WATCH);
 }
 
 /* What is open, and what is stuck: the daemon takes it up again. */
@@ -117,6 +125,24 @@ static int ask_to_settle_all(char ***ret) {
         return r < 0 ? client_fail(r) : EXIT_DONE;
 }
 
+/* As --json= has them. */
+static int print_jobs(char *const *ids) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_json_ json_t *array = json_array();
+        int k;
+
+        k = client_open(&bus);
+        STRV_FOREACH (id, ids) {
+                json_t *job = NULL;
+
+                if (k == EXIT_DONE)
+                        k = client_get_job(bus, *id, &job);
+                if (job && json_array_append_new(array, job) < 0)
+                        return client_fail(-ENOMEM);
+        }
+        return k == EXIT_DONE ? print_json(array) : k;
+}
+
 /* At boot, and by the timer. The daemon begins with what a power cut left as soon as it is asked for anything; here its
  * end is waited for. */
 static int settle_all(void) {
@@ -130,9 +156,14 @@ static int settle_all(void) {
         if (k != EXIT_DONE)
                 return k;
         /* A job that was put back, or refused, is settled: nothing is left open. */
-        STRV_FOREACH (job, open)
-                stuck = follow_job(*job, since, FOLLOW_WATCH) == EXIT_STUCK || stuck;
-        return stuck ? EXIT_STUCK : EXIT_DONE;
+        STRV_FOREACH (job, open) {
+                k = follow_job(*job, since, FOLLOW_SILENT);
+                if (k > EXIT_SIGNAL)
+                        return k;
+                stuck = k == EXIT_STUCK || stuck;
+        }
+        k = args.json != JSON_OFF ? print_jobs(open) : EXIT_DONE;
+        return k == EXIT_DONE && stuck ? EXIT_STUCK : k;
 }
 
 int verb_settle(int argc, char **argv) {
@@ -146,7 +177,9 @@ int verb_settle(int argc, char **argv) {
         if (args.all)
                 return settle_all();
         k = call_with_job(args.takeover ? "TakeOver" : "SettleJob", argv[1], -1);
-        if (k != EXIT_DONE || !args.block)
+        if (k != EXIT_DONE)
                 return k;
+        if (!args.block)
+                return tell_asked(argv[1]);
         return follow_job(argv[1], since, FOLLOW_WATCH);
 }

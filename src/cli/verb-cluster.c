@@ -111,11 +111,9 @@ int cluster_print(const json_t *cluster) {
         if (r < 0)
                 return client_fail(r);
         table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
-        if (args.legend) {
-                putchar('\n');
-                print_causes(members);
-                print_summary(cluster);
-        }
+        putchar('\n');
+        print_causes(members);
+        print_summary(cluster);
         return EXIT_DONE;
 }
 

@@ -92,12 +92,10 @@ static int print_findings(const json_t *findings) {
                 return client_fail(r);
         if (json_array_size(findings) > 0)
                 table_print(t, stdout, STDOUT_FILENO, terminal_width(STDOUT_FILENO), args.legend);
-        if (args.legend) {
-                print_details(findings);
-                if (json_array_size(findings) > 0)
-                        putchar('\n');
-                print_summary(findings);
-        }
+        print_details(findings);
+        if (json_array_size(findings) > 0)
+                putchar('\n');
+        print_summary(findings);
         return EXIT_DONE;
 }
 

@@ -9,32 +9,45 @@
 #include "verb-cluster.h"
 #include "verb-plan.h"
 
+/* What a narrow terminal cuts comes last. */
 static const Column columns[] = {
-        { "#", .right = true },      { "STEP" }, { "HOSTS" }, { "RESTARTS" }, { "TIME", .right = true },
-        { "OUTAGE", .right = true },
+        { "#", .right = true },      { "STEP" },     { "TIME", .right = true },
+        { "OUTAGE", .right = true }, { "RESTARTS" }, { "HOSTS" },
 };
+
+/* "10.0.0.1", "3 members", "perhaps 3", as short as that for the columns after it; NULL: none, or OOM. */
+static char *restarts_to_string(const json_t *restarts, bool perhaps) {
+        size_t n = json_array_size(restarts);
+
+        if (n == 0)
+                return NULL;
+        if (perhaps)
+                return format("perhaps %zu", n);
+        return n == 1 ? strings_join(restarts) : format("%zu members", n);
+}
 
 static int add_step(Table *t, const json_t *s, size_t n_hosts) {
         const json_t *hosts = json_object_get(s, "hosts"), *restarts = json_object_get(s, "restarts");
         bool skipped = json_is_true(json_object_get(s, "skipped"));
         bool perhaps = json_is_true(json_object_get(s, "perhaps"));
-        _cleanup_free_ char *on = json_array_size(hosts) == n_hosts ? strdup("all") : strings_join(hosts), *who = NULL;
+        _cleanup_free_ char *on = json_array_size(hosts) == n_hosts ? strdup("all") : strings_join(hosts);
+        _cleanup_free_ char *who = restarts_to_string(restarts, perhaps);
         char index[16], time[16], outage[24] = "none";
         json_int_t down = json_get_integer(s, "outage_seconds", 0);
         int r = 0;
 
-        if (json_array_size(restarts) > 0)
-                who = perhaps ? format("perhaps %zu", json_array_size(restarts)) : strings_join(restarts);
+        if (json_array_size(restarts) > 0 && !who)
+                return -ENOMEM;
         (void) snprintf(index, sizeof(index), "%lld", (long long) json_get_integer(s, "index", 0));
         (void) snprintf(time, sizeof(time), "%llds", (long long) json_get_integer(s, "seconds", 0));
         if (down > 0)
                 (void) snprintf(outage, sizeof(outage), perhaps ? "0..%llds" : "%llds", (long long) down);
         RET_GATHER(r, table_add(t, index));
         RET_GATHER(r, table_add_coloured(t, skipped ? COLOUR_GREY : COLOUR_NONE, json_get_string(s, "step")));
-        RET_GATHER(r, table_add(t, on));
-        RET_GATHER(r, table_add_coloured(t, who && !perhaps ? COLOUR_YELLOW : COLOUR_NONE, who ?: "none"));
         RET_GATHER(r, table_add(t, skipped ? "skipped" : time));
         RET_GATHER(r, table_add_coloured(t, down > 0 && !perhaps ? COLOUR_RED : COLOUR_NONE, outage));
+        RET_GATHER(r, table_add_coloured(t, who && !perhaps ? COLOUR_YELLOW : COLOUR_NONE, who ?: "none"));
+        RET_GATHER(r, table_add(t, on));
         return r;
 }
 

@@ -140,7 +140,8 @@ int verb_unschedule(int argc, char **argv) {
         if (k != EXIT_DONE)
                 return k;
         r = sd_bus_message_append_basic(call, 's', argv[1]);
-        return r < 0 ? client_fail(r) : client_call(bus, call, &reply);
+        k = r < 0 ? client_fail(r) : client_call(bus, call, &reply);
+        return k == EXIT_DONE && args.json != JSON_OFF ? print_json_string("node", argv[1]) : k;
 }
 
 /* ---- listing ---- */

@@ -264,6 +264,19 @@ static int append_keys(const Trust *t, char **text) {
         return 0;
 }
 
+/* The host's keys that are trusted; `changed`: from now on, or, of none, no longer. */
+static int print_trusted(const char *address, const KnownKeys *keys, bool changed) {
+        _cleanup_json_ json_t *array = json_array(), *v = NULL;
+
+        if (args.json == JSON_OFF)
+                return EXIT_DONE;
+        for (size_t i = 0; keys && i < keys->n; i++)
+                (void) json_array_append_new(array, json_pack("{s:s, s:s}", "type", keys->items[i].type, "fingerprint",
+                                                              keys->items[i].fingerprint));
+        v = json_pack("{s:s, s:b, s:O}", "host", address, "changed", (int) changed, "keys", array);
+        return v ? print_json(v) : client_fail(-ENOMEM);
+}
+
 static int pin(const Trust *t) {
         const char *path = t->config->ssh_known_hosts_file;
         _cleanup_close_ int lock = -EBADF;
@@ -285,7 +298,7 @@ static int pin(const Trust *t) {
                           t->offered.items[i].fingerprint);
         if (!args.quiet)
                 fprintf(stderr, "%s is trusted: written to %s.\n", t->address, path);
-        return EXIT_DONE;
+        return print_trusted(t->address, &t->offered, true);
 }
 
 /* ---- the verb ---- */
@@ -305,7 +318,7 @@ static int trust(Trust *t) {
                         return k;
                 if (!args.quiet)
                         fprintf(stderr, "%s is trusted already.\n", t->address);
-                return EXIT_DONE;
+                return print_trusted(t->address, &t->known, false);
         }
         k = decide(t);
         return k == EXIT_DONE ? pin(t) : k;
@@ -333,7 +346,7 @@ static int remove_trust(const Trust *t) {
                 return write_failed(path, r);
         log_event(EVENT_HOST_DISTRUSTED, LOG_NOTICE, &(EventContext){ .host = t->address },
                   "The ssh key of %s is no longer trusted", t->address);
-        return EXIT_DONE;
+        return print_trusted(t->address, NULL, true);
 }
 
 static int list_file(const char *path, json_t *array) {

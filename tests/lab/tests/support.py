@@ -27,7 +27,7 @@ LEVELS = {
     "UNDO_FAILED": (ERROR, INFO, DEBUG),  # the same again is quiet
     **dict.fromkeys(("JOB_STUCK", "TXN_STUCK"), (2, INFO)),
 }
-COMMITTED, REJECTED, USAGE, ROLLED_BACK, STUCK, BUSY = 0, 1, 2, 10, 11, 75
+COMMITTED, REJECTED, USAGE, FOUND, ROLLED_BACK, STUCK, BUSY = 0, 1, 2, 3, 10, 11, 75
 
 
 def address(number):

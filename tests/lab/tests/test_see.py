@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What an operator sees: the cluster, the plan, and a job while it runs and afterwards. In this order, on one lab."""
 
+import fcntl
 import html.parser
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import unittest
 from xml.etree import ElementTree
 
-from support import COMMITTED, LAB, REJECTED, ROLLED_BACK, USAGE, LabCase, LabError, address, members, states
+import browser
+from support import COMMITTED, FOUND, LAB, REJECTED, ROLLED_BACK, USAGE, LabCase, LabError, address, members, states
 
+INSTALLER = "/opt/deephaven/installer"
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.dhetcd1.inspect" && subject.user == "watcher") { return polkit.Result.YES; }
 });
@@ -47,6 +54,30 @@ class Terminal:
         self.tmux("kill-server")
 
 
+    def type(self, text):
+        self.tmux("send-keys", "-l", text)
+        self.tmux("send-keys", "Enter")
+
+    def key(self, name):
+        self.tmux("send-keys", name)
+
+
+def on_terminal(lab, width, *argv):
+    """What the command writes to a terminal that wide, without colours: its lines."""
+    control, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    with subprocess.Popen(lab.host("dh1").enter(argv, 60), stdin=subprocess.DEVNULL, stdout=terminal, env={
+            "TERM": "xterm-256color", "NO_COLOR": "1", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}):
+        os.close(terminal)
+        text = b""
+        try:
+            while part := os.read(control, 65536):
+                text += part
+        except OSError:  # EIO: its end
+            os.close(control)
+    return text.decode().replace("\r", "").split("\n")
+
+
 class Page(html.parser.HTMLParser):
     """The tags and the text of a page."""
 
@@ -76,6 +107,17 @@ class See(LabCase):
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done.stdout, done.stderr
 
+    def assert_table(self, narrow, wide, *argv):
+        """No line of the table is wider than the terminal; the columns that are promised there are whole."""
+        for width, columns in ((80, narrow), (200, narrow + wide)):
+            lines = on_terminal(self.lab, width, "dhetcd", "--no-pager", *argv)
+            headings = [i for i, x in enumerate(lines) if all(re.search(rf"(^| ){c}( |$)", x) for c in columns)]
+            self.assertTrue(headings, f"{argv} at {width} has no line of {columns}: {lines}")
+            table = lines[headings[0]:]
+            table = table[:table.index("")] if "" in table else table
+            self.assertGreater(len(table), 1, lines)
+            self.assertEqual([x for x in table if len(x) > width], [], f"{argv} at {width}")
+
     def look_json(self, *argv, **kwargs):
         return json.loads(self.look("--json=short", *argv, **kwargs)[0])
 
@@ -95,13 +137,22 @@ class See(LabCase):
         self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
         try:
             table, _ = self.look("cluster", expect=REJECTED)
+            bare, _ = self.look("--no-legend", "cluster", expect=REJECTED)
+            found, _ = self.look("--no-legend", "doctor", expect=FOUND)
+            self.assert_table(["SEVERITY", "FINDING", "HOST"], ["CAUSE"], "doctor")
             rows = {m["name"]: m for m in self.look_json("cluster", expect=REJECTED)["members"]}
         finally:
             self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
             self.lab.wait_healthy(2)
         self.assertEqual({n: m["health"] for n, m in rows.items()}, {"etcd-1": "no leader", "etcd-2": "no answer"})
         self.assertEqual(len([line for line in table.splitlines() if "etcd-2 " in line and "no answer" in line]), 1)
-        self.assertIn("it is LOST", table)
+        for text in (table, bare):
+            self.assertIn("it is LOST", text)
+            self.assertRegex(text, r"(?m)^etcd-2: .")
+        self.assertNotIn("HEALTH", bare)
+        self.assertNotIn("SEVERITY", found)
+        for word in ("  seen: ", "  mend", " wrong."):
+            self.assertIn(word, found)
 
     def test_b_nobody_answers(self):
         for host in ("dh2", "dh1"):
@@ -213,6 +264,70 @@ class See(LabCase):
         self.look("--require-odd", "plan", address(3))
         self.assertEqual(self.everything(), before)
 
+    def test_e_tables_fit(self):
+        """At 80 and at 200 columns."""
+        self.look("schedule", "--no-check", address(3), "--on=2098-01-01")
+        self.assert_table(["ID", "NAME", "ROLE", "DB SIZE", "INDEX", "LAG", "HEALTH"], ["ADDRESS", "VERSION"], "cluster")
+        for options in ([], ["--restart=always"]):
+            self.assert_table(["#", "STEP", "TIME", "OUTAGE", "RESTARTS"], ["HOSTS"], *options, "plan", address(3))
+        self.assert_table(["NEXT", "ON", "UNTIL", "NODES"], [], "schedule")
+        self.assert_table(["NEXT", "ON", "UNTIL", "NODES"], [], "list")
+        self.look("unschedule", address(3))
+
+    # -- JSON -------------------------------------------------------------------------------
+    def test_e_json(self):
+        """Every verb prints one value of JSON, of the shape that dhetcd(1) tells; a job, and a run of the installer, that
+        are canceled, too."""
+        node, cnf = address(3), f"--installer-dir={INSTALLER}"
+        looks = [("list", list), ("cluster", "members"), (f"plan {node}", "additions"), (f"check {node}", "additions"),
+                 ("doctor", list), ("schedule", list), ("config", list), ("trust --list", list), (f"cnf show {cnf}", "nodes"),
+                 (f"cnf check {cnf}", list), ("install --list", list), ("watch", type(None)),
+                 (f"cnf add --dry-run {cnf} {node}", "diff")]
+        acts = [(f"schedule --no-check {node} --on=2098-01-01", "dates_usec", 0), (f"unschedule {node}", "node", 0),
+                ("settle --all", list, 0), ("rescue", "transactions", 1), (f"add {address(2)}", "transactions", 1)]
+        for argv, shape in looks:
+            for mode in ("pretty", "short"):
+                self.shown(argv, shape, mode)
+            self.assertNotRegex(self.look("--json=off", *argv.split())[0], r"^[\[{]")
+        for argv, shape, code in acts:
+            self.shown(argv, shape, "pretty", expect=code)
+        known = self.lab.read("dh1", "/etc/ssh/ssh_known_hosts")
+        self.lab.write("dh1", "/etc/ssh/ssh_known_hosts", "")
+        self.assertTrue(self.shown(f"trust --yes {node}", "keys", "short")["changed"])
+        self.assertFalse(self.shown(f"trust {node}", "keys", "short")["changed"])
+        self.assertEqual(self.shown(f"trust --remove {node}", "host", "short")["keys"], [])
+        self.lab.write("dh1", "/etc/ssh/ssh_known_hosts", known)
+
+        self.lab.break_script("dh1", "config_generator", "hang")
+        job = self.shown(f"add --no-block {node}", "job", "short")["job"]
+        self.assertEqual(self.shown(f"cancel {job}", "job", "short"), {"job": job})
+        self.assertEqual(self.shown(f"watch {job}", "transactions", "short", expect=ROLLED_BACK)["state"], "rolled-back")
+        self.lab.mend("dh1", "config_generator")
+        for verb, shape in (("show", "transactions"), ("report", "lines")):
+            self.shown(f"{verb} {job}", shape, "pretty")
+        self.lab.break_script("dh1", "master_install", "hang")
+        grown = self.shown(f"grow --no-block {cnf} {node}", "install", "short")["install"]
+        self.assertEqual(self.shown(f"cancel {grown}", "install", "short"), {"install": grown})
+        self.lab.mend("dh1", "master_install")
+        self.wait("it has ended", lambda: self.shown("install --list", list, "short")[0]["state"] == "canceled")
+
+        verbs = re.findall(r'(?m)^        \{ "([a-z]+)", -?\d, -?\d, verb_', (LAB.parents[1] / "src/cli/main.c").read_text())
+        self.assertGreater(len(verbs), 15)
+        self.assertEqual(set(verbs) - self.verbs_shown, {"rollback"})  # test_k
+
+    verbs_shown = set()
+
+    def shown(self, argv, shape, mode, expect=COMMITTED):
+        text, _ = self.look(f"--json={mode}", *argv.split(), expect=expect)
+        value = json.loads(text)
+        self.verbs_shown.add(argv.split()[0])
+        self.assertTrue(mode == "pretty" or text.count("\n") == 1, text)
+        if isinstance(shape, type):
+            self.assertIsInstance(value, shape, argv)
+        else:
+            self.assertIn(shape, value, argv)
+        return value
+
     # -- a job ------------------------------------------------------------------------------
     def test_f_a_bar_for_what_takes_long(self):
         """The snapshot's bytes, over links made slow; then the job is taken back."""
@@ -226,7 +341,7 @@ class See(LabCase):
             try:
                 bar = r"█+[^█]* \d[\d.]*[KM] of \d[\d.]*[KM], \d[\d.]*K/s, left: \d"
                 self.wait_showing("a bar of bytes", lambda: re.search(bar, terminal.screen()), terminal)
-                self.look("cancel", job)
+                self.assertIn(f"Follow it: dhetcd watch {job}", self.look("cancel", job)[0])
                 self.wait_showing("the job has ended", lambda: terminal.exit_code() is not None, terminal)
                 self.assertEqual(terminal.exit_code(), ROLLED_BACK)
                 self.assertNotIn("█", terminal.screen())
@@ -235,6 +350,35 @@ class See(LabCase):
         finally:
             for host, link in links:
                 self.lab.exec(host, ["tc", "qdisc", "del", "dev", link, "root"])
+
+    def test_f_b_interrupts(self):
+        """^C leaves a job that somebody watches, and cancels, the second time, one's own; the words and the exit codes."""
+        self.lab.break_script("dh1", "config_generator", "hang")
+        own, other = (Terminal(self.lab, 120, ["bash", "--norc", "-i"]), Terminal(self.lab, 119, ["bash", "--norc", "-i"]))
+        try:
+            own.type(f"dhetcd add {address(3)}; echo code=$?")
+            self.wait_showing("the script hangs", lambda: "▶  4/16 generate" in own.screen(), own)
+            job = self.newest_job()["job"]
+            other.type("dhetcd watch; echo code=$?")
+            self.wait_showing("it is watched", lambda: "▶  4/16 generate" in other.screen(), other)
+            other.key("C-c")
+            self.wait_showing("watch was left", lambda: "code=130" in other.screen(), other)
+            self.assertIn(f"Job {job} goes on without us", other.screen())
+            left = self.lab.exec("dh1", ["timeout", "--preserve-status", "1", "dhetcd", "watch", job], check=False)
+            self.assertEqual(left.returncode, 143, left.stderr)
+            own.key("C-c")
+            self.wait_showing("it says how to go on", lambda: "Press ^C again" in own.screen(), own)
+            self.assertEqual(self.job(job)["state"], "running")
+            own.key("C-c")
+            self.wait_showing("it is put back", lambda: "code=10" in own.screen(), own)
+            self.assertIn(f"Canceling job {job}", own.screen())
+        finally:
+            own.close()
+            other.close()
+            self.lab.mend("dh1", "config_generator")
+        self.assertEqual(self.job(job)["state"], "rolled-back")
+        _, said = self.look("cancel", job, expect=REJECTED)  # it has ended
+        self.assertIn("dhetcd: ", said)
 
     def test_f_follow(self):
         job = self.look("--no-block", "add", address(3))[0].strip()
@@ -311,6 +455,8 @@ class See(LabCase):
         self.assertIn(f"revision {backup['revision']}, SHA-256 {backup['sha256']}", text)
         self.assertIn(self.newest(), [j["job"] for j in self.look_json("list", user="watcher")])
         self.assertRegex(self.look("list", user="watcher")[0], rf"{self.newest()}  committed +- .*{address(3)} .{{40}}")
+        self.assert_table(["JOB", "STATE", "NODES", "TEXT"], ["ENDED OR QUEUED"], "list")
+        self.assert_table(["STEP", "STATE", "STARTED", "TOOK", "UNDO"], ["HOSTS"], "show", self.newest())
         terminal = Terminal(self.lab, 60, ["dhetcd", "--no-pager", "list"], user="watcher")
         try:
             self.wait_showing("the list", lambda: terminal.exit_code() is not None, terminal)
@@ -332,10 +478,29 @@ class See(LabCase):
         data = self.look_json("report", self.newest(), user="watcher")
         self.assertGreater(len(data["lines"]), 30)
 
+    @unittest.skipUnless(browser.PROGRAM, "chromium is not here: contrib/install-deps report")
+    def test_i_report_in_a_browser(self):
+        """Something is seen, all of the picture is in it, no text is on another, nothing is cut off at the side."""
+        page = self.look("report", self.newest())[0]
+        for width in (500, 1000):  # the narrowest that there is without a screen, and a desk's
+            with self.subTest(width=width):
+                found = browser.measure(page, width)
+                self.assertGreater(len(found["boxes"]), 50)
+                self.assertEqual(browser.outside(found), [])
+                self.assertEqual(browser.overlaps(found), [])
+                self.assertLessEqual(found["wider"], 0)
+                self.assertGreaterEqual(found["font"], 7)
+                self.assertGreater(browser.colours(browser.screenshot(page, width)), 50)
+
     def test_j_the_exit_code_of_a_refused_job(self):
         job = self.look("--no-block", "add", address(2))[0].strip()
         text, _ = self.look("watch", job, user="watcher", expect=REJECTED)
         self.assertIn("is a member of the cluster already", text)
+
+    def test_k_json_of_a_rollback(self):
+        job = next(j["job"] for j in map(json.loads, self.job_files("dh1")) if j["state"] == "committed")
+        self.assertEqual(self.shown(f"rollback --no-block {job}", "job", "short"), {"job": job})
+        self.assertEqual(self.shown(f"watch {job}", "state", "short", expect=ROLLED_BACK)["state"], "rolled-back")
 
 
 if __name__ == "__main__":
