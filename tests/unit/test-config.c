@@ -53,6 +53,38 @@ static void test_defaults(void **state) {
         assert_int_equal(c->keep_days, 90);
 }
 
+static int gather(void *userdata, const char *section, const char *name, const char *value, const char *source) {
+        char **text = userdata, *longer;
+
+        if (streq(name, "IdentityFile")) /* the default where it is there */
+                return 0;
+        longer = format("%s[%s] %s=%s\n", *text ?: "", section, name, value);
+
+        assert_non_null(longer);
+        free(*text);
+        *text = longer;
+        return 0;
+}
+
+/* What the file that is installed has as comments, so that an operator sees the defaults, and what is built in. */
+static void test_installed_file_has_the_defaults(void **state) {
+        _cleanup_(config_freep) Config *c = NULL, *builtin = NULL;
+        _cleanup_free_ char *text = NULL, *values = NULL, *expected = NULL;
+        _cleanup_strv_ char **warnings = NULL;
+
+        assert_int_equal(read_file(SOURCE_DIR "/contrib/dhetcd.conf", 65536, true, &text, NULL), 0);
+        for (char *p = text; (p = strstr(p, "\n#")); p++)
+                if (p[2] != ' ')
+                        memmove(p + 1, p + 2, strlen(p + 2) + 1);
+        put("dhetcd.conf", text);
+        assert_int_equal(config_load(dir, &c, &warnings, NULL), 0);
+        assert_null(warnings);
+        assert_int_equal(config_load("/nonexistent", &builtin, NULL, NULL), 0);
+        assert_int_equal(config_each(c, gather, &values), 0);
+        assert_int_equal(config_each(builtin, gather, &expected), 0);
+        assert_string_equal(values, expected);
+}
+
 static void test_all_keys_and_dropins(void **state) {
         _cleanup_(config_freep) Config *c = NULL;
         _cleanup_strv_ char **warnings = NULL;
@@ -185,6 +217,7 @@ static void test_all_errors_are_told(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_defaults),
+                cmocka_unit_test_setup_teardown(test_installed_file_has_the_defaults, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_all_keys_and_dropins, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_each, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown_is_noted, setup, teardown),
