@@ -39,7 +39,7 @@ class InstallerCase(LabCase):
         """The installer runs; nothing but its lines is shown of that before."""
         self.wait("the installer runs", lambda: "activating" in self.units(f"dhetcd-installer-{install}-*"))
 
-    def cancel(self, install, says="what the installer has done stays"):
+    def cancel(self, install, says="what the installer has done so far stays"):
         done = self.dhetcd("cancel", install)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn(says, done.stdout)
