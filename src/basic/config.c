@@ -37,6 +37,7 @@ static const Key keys[] = {
         { "etcd", "CAFile", KEY_PATH, offsetof(Config, etcd_ca_file) },
         { "etcd", "CertFile", KEY_PATH, offsetof(Config, etcd_cert_file) },
         { "etcd", "KeyFile", KEY_PATH, offsetof(Config, etcd_key_file) },
+        { "etcd", "DataDirectory", KEY_PATH, offsetof(Config, data_directory) },
         { "job", "Restart", KEY_RESTART, offsetof(Config, restart) },
         { "job", "SyncMargin", KEY_UINT64, offsetof(Config, sync_margin), 0, 1000000000 },
         { "job", "SyncTimeoutSec", KEY_SECONDS, offsetof(Config, sync_timeout_usec), 1, SECONDS_MAX },
@@ -369,6 +370,7 @@ Config *config_free(Config *c) {
         free(c->ssh_identity_file);
         free(c->ssh_known_hosts_file);
         free(c->etcd_ca_file);
+        free(c->data_directory);
         free(c->etcd_cert_file);
         free(c->etcd_key_file);
         free(c->restart);

@@ -26,6 +26,7 @@ typedef struct Config {
         char *etcd_ca_file; /* NULL, as the two below: found by content */
         char *etcd_cert_file;
         char *etcd_key_file;
+        char *data_directory; /* where etcd's data may be, too; NULL: nowhere else */
 
         char *restart;        /* "needed" or "always" */
         uint64_t sync_margin; /* raft entries a learner may be behind the leader */

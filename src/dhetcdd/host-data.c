@@ -9,15 +9,37 @@
 #include <sys/stat.h>
 
 #include "basic/fs.h"
+#include "basic/trusted-path.h"
 #include "host-operation.h"
 #include "host/config-yaml.h"
 #include "host/data-directory.h"
+#include "host/data-path.h"
 #include "host/data-place.h"
 
 static int find_place(HostOperation *op, const char *path, DataPlace *ret) {
+        _cleanup_free_ char *real = NULL;
+        int r;
+
         if (!path)
                 return fail(&op->why, -ENOKEY, "%s has no data-dir", DH_ETCD_CONFIG);
-        return data_place_find(path, ret, &op->why);
+        r = data_path_find_configured(path, &real, &op->why);
+        return r < 0 ? r : data_place_find(real, ret, &op->why);
+}
+
+/* One that our own record names. */
+static int find_kept_place(HostOperation *op, const json_t *kept, DataPlace *ret) {
+        const char *path = json_get_string(kept, "path") ?: "";
+        int r = data_place_find(path, ret, &op->why);
+
+        if (r >= 0 && !streq(ret->path, path))
+                return fail(&op->why, -ENOTDIR, "%s leads elsewhere now; look at it: ls -l %s", path, path);
+        return r;
+}
+
+bool host_data_is_vendors(const char *parent) {
+        _cleanup_free_ char *real = NULL;
+
+        return trusted_path_resolve(DH_ETCD_DATA_PARENT, &real, NULL) >= 0 && streq(parent, real);
 }
 
 void host_data_paths_done(HostDataPaths *p) {
@@ -71,7 +93,7 @@ static int set_owners(HostOperation *op, const DataPlace *p) {
         struct stat st;
         int r;
 
-        if (streq(p->parent, DH_ETCD_DATA_PARENT)) {
+        if (host_data_is_vendors(p->parent)) {
                 r = data_place_set_owner(p->parent, uid, gid,
                                          stat(p->parent, &st) < 0 ? 0755 : (st.st_mode & 07777) | 0700, &op->why);
                 if (r < 0)
@@ -157,7 +179,7 @@ static int restore_place(HostOperation *op, const json_t *kept) {
 
         if (!tag)
                 return -ENOMEM;
-        r = find_place(op, json_get_string(kept, "path"), &p);
+        r = find_kept_place(op, kept, &p);
         if (r >= 0)
                 r = host_operation_intent(op, NULL);
         if (r >= 0)
@@ -171,7 +193,7 @@ static int restore_place(HostOperation *op, const json_t *kept) {
         if (json_is_null(json_object_get(kept, "parent_owner"))) {
                 if (rmdir(p.parent) >= 0)
                         (void) (fsync_parent(p.parent) < 0);
-        } else if (streq(p.parent, DH_ETCD_DATA_PARENT)) {
+        } else if (host_data_is_vendors(p.parent)) {
                 r = set_owner_back(op, p.parent, json_object_get(kept, "parent_owner"));
                 if (r < 0)
                         return r;

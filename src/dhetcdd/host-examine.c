@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "basic/fs.h"
+#include "basic/trusted-path.h"
 #include "host-facts.h"
 #include "host-journal.h"
 #include "host-operation.h"
@@ -68,10 +69,11 @@ static int add_owner(int fd, const char *path, const struct stat *st, void *user
 }
 
 static json_t *data_owners(const ConfigYaml *c) {
+        _cleanup_free_ char *real = NULL;
         json_t *list = json_array();
 
-        if (c && c->data_dir)
-                (void) (data_owner_each(c->data_dir, add_owner, list, NULL) < 0); /* then what was found so far */
+        if (c && c->data_dir && trusted_path_resolve(c->data_dir, &real, NULL) >= 0)
+                (void) (data_owner_each(real, add_owner, list, NULL) < 0); /* then what was found so far */
         return list;
 }
 

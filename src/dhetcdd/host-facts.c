@@ -22,6 +22,7 @@
 #include "host/authorities.h"
 #include "host/config-yaml.h"
 #include "host/data-directory.h"
+#include "host/data-path.h"
 
 #define PROC_NET_SIZE_MAX (8U * 1024U * 1024U)
 #define DIRECTORIES_MAX 256U
@@ -234,10 +235,13 @@ static void add_trust(json_t *facts, const ConfigYaml *c) {
 static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         const char *path = c ? c->data_dir : NULL;
         DataDirectoryState state = DATA_DIRECTORY_ABSENT;
+        _cleanup_free_ char *real = NULL, *refused = NULL;
         struct stat st = { .st_uid = 0 };
         uint64_t used = 0;
         json_t *bytes;
 
+        if (data_path_find_configured(path ?: DH_ETCD_DATA_PARENT "/ID", &real, &refused) >= 0)
+                (void) (data_path_check_writable(real, &refused) < 0);
         if (path && (data_directory_state(path, &state, NULL) < 0 || stat(path, &st) < 0))
                 st = (struct stat){};
         if (path && data_directory_size(path, &used) < 0)
@@ -246,8 +250,8 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         if (json_is_null(bytes))
                 bytes = free_bytes("/var/lib");
         set(facts, "data_directory",
-            json_pack("{so ss sI sI sI so}", "path", string_or_null(path), "state",
-                      data_directory_state_to_string(state), "uid", (json_int_t) st.st_uid, "gid",
+            json_pack("{so so ss sI sI sI so}", "path", string_or_null(path), "refused", string_or_null(refused),
+                      "state", data_directory_state_to_string(state), "uid", (json_int_t) st.st_uid, "gid",
                       (json_int_t) st.st_gid, "used_bytes", (json_int_t) used, "free_bytes", bytes));
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "basic/fs.h"
+#include "basic/trusted-path.h"
 #include "host-operation.h"
 #include "host/authorities.h"
 #include "host/config-yaml-force.h"
@@ -83,18 +84,23 @@ static const char *config_digest(char hex[static DIGEST_HEX_SIZE]) {
 static int edit_file(HostOperation *op) {
         json_t *values = json_object_get(op->arguments, "values"), *value;
         const char *key, *force = json_get_string(values, FORCE_KEY);
+        _cleanup_close_ int fd = -EBADF;
         ConfigEdit edits[3];
         size_t n = 0;
         int r, changed = 0;
 
+        fd = trusted_path_open_below(DH_ETCD_CONFIG, DH_ETCD_DIR);
+        if (fd < 0)
+                return fail(&op->why, fd, "%s cannot be reached, or leads out of %s: %s", DH_ETCD_CONFIG, DH_ETCD_DIR,
+                            strerror(-fd));
         json_object_foreach (values, key, value)
                 if (!streq(key, FORCE_KEY))
                         edits[n++] = (ConfigEdit){ key, json_string_value(value) };
         if (n > 0)
-                changed = config_yaml_edit_file(DH_ETCD_CONFIG, edits, n, &op->why);
+                changed = config_yaml_edit_file(fd, DH_ETCD_CONFIG, edits, n, &op->why);
         if (changed < 0 || !force)
                 return changed;
-        r = config_yaml_force_file(DH_ETCD_CONFIG, streq(force, "true"), &op->why);
+        r = config_yaml_force_file(fd, DH_ETCD_CONFIG, streq(force, "true"), &op->why);
         return r < 0 ? r : changed || r;
 }
 
@@ -127,14 +133,10 @@ int check_trust_authorities(HostOperation *op) {
         return *found ? 0 : host_operation_reject(op, "there is no CA certificate in what was given");
 }
 
-static bool is_below(const char *path, const char *dir) {
-        size_t n = strlen(dir);
-
-        return strncmp(path, dir, n) == 0 && path[n] == '/';
-}
-
-/* Only what a snapshot holds is changed: nothing else could be put back. */
+/* Only what a snapshot holds is changed: nothing else could be put back. The directory is held open, since the user
+ * etcd may exchange what leads to it. */
 static int trust_in_file(HostOperation *op, const char *path) {
+        _cleanup_close_ int fd = -EBADF;
         _cleanup_free_ char *real = NULL;
 
         if (!path)
@@ -143,10 +145,15 @@ static int trust_in_file(HostOperation *op, const char *path) {
         if (!real)
                 return fail(&op->why, -errno, "%s, trusted-ca-file of %s, is not there: %s", path, DH_ETCD_CONFIG,
                             strerror(errno));
-        if (!is_below(real, DH_ETCD_DIR) && !is_below(real, DH_SYSCONFIG_DIR))
+        fd = trusted_path_open_below(real, DH_ETCD_DIR);
+        if (fd == -EXDEV || fd == -ENOENT)
+                fd = trusted_path_open_below(real, DH_SYSCONFIG_DIR);
+        if (fd == -EXDEV || fd == -ENOENT)
                 return fail(&op->why, -EXDEV, "%s, trusted-ca-file of %s, is in neither %s nor %s and is not changed",
                             real, DH_ETCD_CONFIG, DH_ETCD_DIR, DH_SYSCONFIG_DIR);
-        return authorities_add_file(real, host_operation_string(op, "pem"), &op->why);
+        if (fd < 0)
+                return fail(&op->why, fd, "the directory of %s cannot be opened: %s", real, strerror(-fd));
+        return authorities_add_file(fd, real, host_operation_string(op, "pem"), &op->why);
 }
 
 int begin_trust_authorities(HostOperation *op) {

@@ -217,6 +217,7 @@ typedef struct HostDataPaths {
 } HostDataPaths;
 void host_data_paths_done(HostDataPaths *p);
 int host_data_paths(HostOperation *op, HostDataPaths *ret) _must_check_;
+bool host_data_is_vendors(const char *parent); /* the directory above, without symlinks */
 
 /* host-owner.c */
 int begin_own_data_directory(HostOperation *op) _must_check_;

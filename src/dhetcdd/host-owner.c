@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "basic/fs.h"
+#include "basic/trusted-path.h"
 #include "host-operation.h"
 #include "host/data-owner.h"
 
@@ -66,10 +67,10 @@ static int give_parent(HostOperation *op, const char *parent, uid_t uid, gid_t g
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        if (!streq(parent, DH_ETCD_DATA_PARENT))
+        if (!host_data_is_vendors(parent))
                 return 0;
-        fd = open(parent, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        r = fd < 0 ? -errno : give(fd, uid, gid);
+        fd = trusted_path_open(parent);
+        r = fd < 0 ? fd : give(fd, uid, gid);
         return r < 0 ? fail(&op->why, r, "the owner of %s cannot be set: %s", parent, strerror(-r)) : 0;
 }
 

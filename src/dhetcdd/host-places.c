@@ -7,6 +7,7 @@
 #include "basic/fs.h"
 #include "host-operation.h"
 #include "host/config-yaml.h"
+#include "host/data-path.h"
 #include "host/data-place.h"
 #include "txn/snapshot.h"
 
@@ -38,10 +39,13 @@ static char *planned_data_directory(const char *txn) {
         return id && *id && *id != '.' && !strchr(id, '/') ? format("%s/%s", DH_ETCD_DATA_PARENT, id) : NULL;
 }
 
+/* What config.yaml names counts only where root has set a place aside: the file belongs to the user etcd. */
 json_t *host_places_look(const char *txn, const char *data_dir) {
-        _cleanup_free_ char *planned = planned_data_directory(txn);
+        _cleanup_free_ char *planned = planned_data_directory(txn), *real = NULL;
         _cleanup_json_ json_t *places = json_array();
 
+        if (data_dir && data_path_find_configured(data_dir, &real, NULL) < 0)
+                data_dir = NULL;
         if (!places || add_place(places, DH_ETCD_DATA_PARENT, true) < 0 ||
             (data_dir && add_place(places, data_dir, false) < 0) || (planned && add_place(places, planned, false) < 0))
                 return NULL;

@@ -13,6 +13,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 
 #define CERTIFICATES_MAX 1024U
 #define FILES_MAX 256U
@@ -166,12 +167,14 @@ int authorities_missing(const char *pem, const char *add, char **ret_pem, char *
         return format_certificates(&wanted, &present, ret_pem);
 }
 
-int authorities_add_file(const char *path, const char *add, char **reterr) {
+int authorities_add_file(int dir_fd, const char *path, const char *add, char **reterr) {
+        char buffer[PATH_MAX];
+        const char *at = file_at(dir_fd, path, buffer);
         _cleanup_free_ char *text = NULL, *missing = NULL, *new_text = NULL;
         size_t size;
         int r;
 
-        r = read_file(path, PEM_SIZE_MAX, /* follow= */ false, &text, &size);
+        r = read_file(at, PEM_SIZE_MAX, /* follow= */ false, &text, &size);
         if (r == -ELOOP)
                 return fail(reterr, r, "%s is a symbolic link; name the file it leads to as trusted-ca-file", path);
         if (r < 0)
@@ -183,7 +186,7 @@ int authorities_add_file(const char *path, const char *add, char **reterr) {
         if (r < 0)
                 return fail_prefix(reterr, r, "%s", path);
         if (missing[0] == '\0') {
-                r = fsync_parent(path); /* an earlier call may have died before it */
+                r = fsync_parent(at); /* an earlier call may have died before it */
                 return r < 0 ? fail(reterr, r, "%s cannot be synced: %s", path, strerror(-r)) : 0;
         }
 
@@ -192,7 +195,7 @@ int authorities_add_file(const char *path, const char *add, char **reterr) {
                 return -ENOMEM;
         if (strlen(new_text) > PEM_SIZE_MAX)
                 return fail(reterr, -EFBIG, "%s would grow above %u bytes", path, PEM_SIZE_MAX);
-        r = replace_file_durable(path, new_text, strlen(new_text));
+        r = replace_file_durable(at, new_text, strlen(new_text));
         return r < 0 ? fail(reterr, r, "%s cannot be replaced: %s", path, strerror(-r)) : 1;
 }
 

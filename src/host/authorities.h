@@ -19,8 +19,8 @@ int authorities_of(const char *pem, char **ret_pem, char **reterr) _must_check_;
 int authorities_missing(const char *pem, const char *add, char **ret_pem, char **reterr) _must_check_;
 
 /* Appends to the file those of `add` it does not have, durably, metadata kept. 1 when changed, 0 when not. -ELOOP for a
- * symlink. */
-int authorities_add_file(const char *path, const char *add, char **reterr) _must_check_;
+ * symlink. dir_fd: AT_FDCWD, or the open directory that it is in, see file_at(). */
+int authorities_add_file(int dir_fd, const char *path, const char *add, char **reterr) _must_check_;
 
 /* The validity of the first certificate in a PEM text, microseconds since the epoch. -ENODATA where there is none. */
 int certificate_validity(const char *pem, uint64_t *ret_not_before, uint64_t *ret_not_after,

@@ -8,6 +8,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 #include "config-yaml-document.h"
 
 #define EDITS_MAX 3U
@@ -227,12 +228,14 @@ int config_yaml_edit(const char *text, size_t size, const ConfigEdit *edits, siz
         return patches.n > 0;
 }
 
-int config_yaml_edit_file(const char *path, const ConfigEdit *edits, size_t n_edits, char **reterr) {
+int config_yaml_edit_file(int dir_fd, const char *path, const ConfigEdit *edits, size_t n_edits, char **reterr) {
+        char buffer[PATH_MAX];
+        const char *at = file_at(dir_fd, path, buffer);
         _cleanup_free_ char *text = NULL, *new_text = NULL;
         size_t size, new_size;
         int changed, r;
 
-        r = read_file(path, CONFIG_YAML_SIZE_MAX, /* follow= */ false, &text, &size);
+        r = read_file(at, CONFIG_YAML_SIZE_MAX, /* follow= */ false, &text, &size);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be read: %s", path, strerror(-r));
 
@@ -241,6 +244,6 @@ int config_yaml_edit_file(const char *path, const ConfigEdit *edits, size_t n_ed
                 return fail_prefix(reterr, changed, "%s", path);
 
         /* Unchanged: an earlier call may have died between its rename and its fsync. */
-        r = changed > 0 ? replace_file_durable(path, new_text, new_size) : fsync_parent(path);
+        r = changed > 0 ? replace_file_durable(at, new_text, new_size) : fsync_parent(at);
         return r < 0 ? fail(reterr, r, "%s cannot be replaced: %s", path, strerror(-r)) : changed;
 }

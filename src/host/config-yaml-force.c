@@ -5,6 +5,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 #include "config-yaml-document.h"
 #include "config-yaml.h"
 
@@ -129,12 +130,14 @@ int config_yaml_force(const char *text, size_t size, bool force, char **ret, siz
         return r;
 }
 
-int config_yaml_force_file(const char *path, bool force, char **reterr) {
+int config_yaml_force_file(int dir_fd, const char *path, bool force, char **reterr) {
+        char buffer[PATH_MAX];
+        const char *at = file_at(dir_fd, path, buffer);
         _cleanup_free_ char *text = NULL, *new_text = NULL;
         size_t size, new_size;
         int changed, r;
 
-        r = read_file(path, CONFIG_YAML_SIZE_MAX, /* follow= */ false, &text, &size);
+        r = read_file(at, CONFIG_YAML_SIZE_MAX, /* follow= */ false, &text, &size);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be read: %s", path, strerror(-r));
         changed = config_yaml_force(text, size, force, &new_text, &new_size, reterr);
@@ -142,6 +145,6 @@ int config_yaml_force_file(const char *path, bool force, char **reterr) {
                 return fail_prefix(reterr, changed, "%s", path);
 
         /* Unchanged: an earlier call may have died between its rename and its fsync. */
-        r = changed > 0 ? replace_file_durable(path, new_text, new_size) : fsync_parent(path);
+        r = changed > 0 ? replace_file_durable(at, new_text, new_size) : fsync_parent(at);
         return r < 0 ? fail(reterr, r, "%s cannot be replaced: %s", path, strerror(-r)) : changed;
 }

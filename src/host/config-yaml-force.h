@@ -15,5 +15,5 @@
 int config_yaml_force(const char *text, size_t size, bool force, char **ret, size_t *ret_size,
                       char **reterr) _must_check_;
 
-/* The same on a file: atomic, durable, owner, mode and xattrs kept. */
-int config_yaml_force_file(const char *path, bool force, char **reterr) _must_check_;
+/* The same on a file: atomic, durable, owner, mode and xattrs kept. dir_fd: see config_yaml_edit_file(). */
+int config_yaml_force_file(int dir_fd, const char *path, bool force, char **reterr) _must_check_;

@@ -44,8 +44,10 @@ typedef struct ConfigEdit {
 int config_yaml_edit(const char *text, size_t size, const ConfigEdit *edits, size_t n_edits, char **ret,
                      size_t *ret_size, char **reterr) _must_check_;
 
-/* The same on a file: atomic, durable, owner, mode and xattrs kept. Follows symlinks in the directory part only. */
-int config_yaml_edit_file(const char *path, const ConfigEdit *edits, size_t n_edits, char **reterr) _must_check_;
+/* The same on a file: atomic, durable, owner, mode and xattrs kept. Follows symlinks in the directory part only.
+ * dir_fd: AT_FDCWD, or the open directory that it is in, see file_at(). */
+int config_yaml_edit_file(int dir_fd, const char *path, const ConfigEdit *edits, size_t n_edits,
+                          char **reterr) _must_check_;
 
 /* One entry of initial-cluster: NAME=PEER-URL. */
 typedef struct ClusterEntry {

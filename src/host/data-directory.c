@@ -11,6 +11,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 
 #define FAILED_MAX 100U /* undone so often under one tag: something else is wrong */
 #define TAG_MAX 100U
@@ -138,9 +139,11 @@ static int make_empty_like(const char *path, const char *like, char **reterr) {
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
                 return fail(reterr, -errno, "%s cannot be made: %s", path, strerror(errno));
 
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || fstat(fd, &now) < 0)
-                return fail(reterr, -errno, "%s cannot be opened: %s", path, strerror(errno));
+        fd = trusted_path_open(path);
+        if (fd < 0)
+                return fail(reterr, fd, "%s cannot be opened: %s", path, strerror(-fd));
+        if (fstat(fd, &now) < 0)
+                return fail(reterr, -errno, "%s cannot be looked at: %s", path, strerror(errno));
         if (((now.st_uid != st.st_uid || now.st_gid != st.st_gid) && fchown(fd, st.st_uid, st.st_gid) < 0) ||
             fchmod(fd, st.st_mode & 07777) < 0 || fsync(fd) < 0)
                 return fail(reterr, -errno, "owner and mode of %s cannot be set: %s", path, strerror(errno));
@@ -156,8 +159,12 @@ static int nothing_moved(const Paths *paths, char **reterr) {
         return r < 0 && r != -ENOENT ? fail(reterr, r, "%s cannot be synced: %s", paths->data, strerror(-r)) : 0;
 }
 
+/* Both are in one directory. */
 static int move(const char *from, const char *to, char **reterr) {
-        int r = rename_durable(from, to);
+        _cleanup_free_ char *parent = strndup(from, (size_t) (strrchr(from, '/') - from) ?: 1);
+        _cleanup_close_ int fd = parent ? trusted_path_open(parent) : -ENOMEM;
+        char from_at[PATH_MAX], to_at[PATH_MAX];
+        int r = fd < 0 ? fd : rename_durable(file_at(fd, from, from_at), file_at(fd, to, to_at));
 
         if (r == -EBUSY || r == -EXDEV)
                 return fail(reterr, r,

@@ -6,6 +6,7 @@
 
 #include "basic/error.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 
 #define DEPTH_MAX 16U
 
@@ -64,7 +65,8 @@ static int visit(Walk *w, int at, const char *name, const char *path, unsigned d
 
 int data_owner_each(const char *path, DataOwnerEach each, void *userdata, char **reterr) {
         Walk w = { .each = each, .userdata = userdata };
-        int r = visit(&w, AT_FDCWD, path, "", 0);
+        _cleanup_close_ int fd = trusted_path_open(path);
+        int r = fd == -ENOENT ? 0 : fd < 0 ? fd : visit(&w, fd, ".", "", 0);
 
         return r < 0 ? fail(reterr, r, "%s cannot be looked through: %s", path, strerror(-r)) : 0;
 }

@@ -9,6 +9,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/trusted-path.h"
 #include "data-directory.h"
 
 /* ---- where it is ---- */
@@ -22,22 +23,6 @@ static bool is_plain(const char *path) {
                !(n >= 3 && streq(path + n - 3, "/.."));
 }
 
-/* A symlink that root made is followed. One of somebody else would let the etcd user choose what root moves and owns.
- */
-static int resolve(const char *path, char **ret, char **reterr) {
-        struct stat st;
-
-        if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode)) {
-                *ret = strdup(path);
-                return *ret ? 0 : -ENOMEM;
-        }
-        if (st.st_uid != 0)
-                return fail(reterr, -EPERM, "%s is a symbolic link that root did not make; look at it: ls -l %s", path,
-                            path);
-        *ret = realpath(path, NULL);
-        return *ret ? 0 : fail(reterr, -errno, "%s leads nowhere: %s", path, strerror(errno));
-}
-
 int data_place_find(const char *path, DataPlace *ret, char **reterr) {
         _cleanup_free_ char *real = NULL;
         const char *slash;
@@ -45,7 +30,7 @@ int data_place_find(const char *path, DataPlace *ret, char **reterr) {
 
         if (!is_plain(path))
                 return fail(reterr, -EINVAL, "the data directory '%.128s' is no plain absolute path", path);
-        r = resolve(path, &real, reterr);
+        r = trusted_path_resolve(path, &real, reterr);
         if (r < 0)
                 return r;
         if (!is_plain(real))
@@ -71,11 +56,13 @@ json_t *data_place_owner(const char *path) {
 
 /* By descriptor, so that what is checked is what is changed. */
 int data_place_set_owner(const char *path, uid_t uid, gid_t gid, mode_t mode, char **reterr) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        _cleanup_close_ int fd = trusted_path_open(path);
         struct stat st;
 
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return fail(reterr, -errno, "%s cannot be opened: %s", path, strerror(errno));
+        if (fd < 0)
+                return fail(reterr, fd, "%s cannot be opened: %s", path, strerror(-fd));
+        if (fstat(fd, &st) < 0)
+                return fail(reterr, -errno, "%s cannot be looked at: %s", path, strerror(errno));
         if ((st.st_uid != uid || st.st_gid != gid) && fchown(fd, uid, gid) < 0)
                 return fail(reterr, -errno, "the owner of %s cannot be set: %s", path, strerror(errno));
         if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)

@@ -2,6 +2,7 @@
 
 #include "addition.h"
 
+#include <fcntl.h>
 #include <poll.h>
 
 #include "basic/error.h"
@@ -458,7 +459,7 @@ int addition_trust(Addition *a, const char *pem, char **reterr) {
         if (r < 0)
                 return fail(reterr, r, "%s cannot be written: %s", path, strerror(-r));
 
-        r = authorities_add_file(path, pem, reterr);
+        r = authorities_add_file(AT_FDCWD, path, pem, reterr);
         if (r > 0 && a->etcd)
                 etcd_client_reconnect(a->etcd);
         return r;

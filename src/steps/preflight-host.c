@@ -126,6 +126,8 @@ int preflight_new(const Addition *a, const char *address, const json_t *facts, u
         if (streq(active, "active") || streq(active, "activating") || streq(active, "reloading"))
                 return fail(reterr, -EBUSY, "%s: %s runs there already. Stop it with \"systemctl stop %s\"", address,
                             DH_ETCD_UNIT, DH_ETCD_UNIT);
+        if (json_get_string(data, "refused"))
+                return fail(reterr, -EACCES, "%s: %s", address, json_get_string(data, "refused"));
         if (streq(state, "in-use") && !a->move_data_aside)
                 return fail(reterr, -ENOTEMPTY,
                             "%s: the data directory %s/%s is not empty, etcd would not join with it (page, "

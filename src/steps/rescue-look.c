@@ -53,6 +53,8 @@ static int check_host(const Addition *a, const json_t *facts, char **reterr) {
         if (holder && !streq(holder, a->rescue.job))
                 return fail(reterr, -EBUSY, "job %s holds this host. Should it end with the rescue: dhetcd rescue %s",
                             holder, holder);
+        if (json_get_string(data, "refused"))
+                return fail(reterr, -EACCES, "%s", json_get_string(data, "refused"));
         if (!a->rescue.snapshot && !streq(json_get_string(data, "state"), "in-use"))
                 return fail(reterr, -ENOENT,
                             "the data directory %s of this member is %s. What is left is a snapshot: dhetcd rescue "

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -165,9 +166,9 @@ static void test_add_file(void **state) {
                 write_file_durable(path, before, strlen(before), 0644, geteuid() == 0 ? 77 : (uid_t) -1, (gid_t) -1),
                 0);
         assert_int_equal(setxattr(path, "user.test", "kept", 4, 0), 0);
-        assert_int_equal(authorities_add_file(path, ca_old, &why), 0);
-        assert_int_equal(authorities_add_file(path, ca_new, &why), 1);
-        assert_int_equal(authorities_add_file(path, ca_new, &why), 0);
+        assert_int_equal(authorities_add_file(AT_FDCWD, path, ca_old, &why), 0);
+        assert_int_equal(authorities_add_file(AT_FDCWD, path, ca_new, &why), 1);
+        assert_int_equal(authorities_add_file(AT_FDCWD, path, ca_new, &why), 0);
 
         after = format("%s\n%s", before, ca_new);
         assert_int_equal(read_file(path, PEM_SIZE_MAX, false, &text, NULL), 0);
@@ -179,9 +180,9 @@ static void test_add_file(void **state) {
         assert_int_equal(getxattr(path, "user.test", value, sizeof(value)), 4);
 
         assert_int_equal(symlink("ca.crt", link), 0);
-        assert_int_equal(authorities_add_file(link, ca_v1, &why), -ELOOP);
+        assert_int_equal(authorities_add_file(AT_FDCWD, link, ca_v1, &why), -ELOOP);
         assert_int_equal(unlink(path), 0);
-        assert_int_equal(authorities_add_file(path, ca_v1, &why), -ENOENT);
+        assert_int_equal(authorities_add_file(AT_FDCWD, path, ca_v1, &why), -ENOENT);
         assert_non_null(strstr(why, path));
         assert_int_equal(unlink(link), 0);
 }

@@ -2,6 +2,7 @@
 
 #include "test-util.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "basic/fs.h"
@@ -79,18 +80,18 @@ static void test_file(void **state) {
         assert_int_equal(write_all(fd, "name: a\n", 8), 0);
         close(fd);
         assert_int_equal(chmod(path, 0640), 0);
-        assert_int_equal(config_yaml_force_file(path, true, NULL), 1);
-        assert_int_equal(config_yaml_force_file(path, true, NULL), 0);
+        assert_int_equal(config_yaml_force_file(AT_FDCWD, path, true, NULL), 1);
+        assert_int_equal(config_yaml_force_file(AT_FDCWD, path, true, NULL), 0);
         assert_int_equal(read_file(path, 1000, false, &text, NULL), 0);
         assert_string_equal(text, "name: a\n" LINE "\n");
-        assert_int_equal(config_yaml_force_file(path, false, NULL), 1);
-        assert_int_equal(config_yaml_force_file(path, false, NULL), 0);
+        assert_int_equal(config_yaml_force_file(AT_FDCWD, path, false, NULL), 1);
+        assert_int_equal(config_yaml_force_file(AT_FDCWD, path, false, NULL), 0);
         assert_int_equal(read_file(path, 1000, false, &again, NULL), 0);
         assert_string_equal(again, "name: a\n");
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0640);
         assert_int_equal(unlink(path), 0);
-        assert_int_equal(config_yaml_force_file(path, true, NULL), -ENOENT);
+        assert_int_equal(config_yaml_force_file(AT_FDCWD, path, true, NULL), -ENOENT);
 }
 
 int main(void) {

@@ -241,7 +241,7 @@ static void test_edit_file(void **state) {
         assert_int_equal(setxattr(path, "user.test", "kept", 4, 0), 0);
         assert_int_equal(stat(path, &before), 0);
 
-        assert_int_equal(config_yaml_edit_file(path, &edit, 1, &why), 1);
+        assert_int_equal(config_yaml_edit_file(AT_FDCWD, path, &edit, 1, &why), 1);
         assert_int_equal(stat(path, &after), 0);
         assert_int_equal(after.st_mode, before.st_mode);
         assert_int_equal(after.st_uid, before.st_uid);
@@ -249,11 +249,11 @@ static void test_edit_file(void **state) {
         assert_int_equal(read_file(path, CONFIG_YAML_SIZE_MAX, false, &text, NULL), 0);
         assert_non_null(strstr(text, "\ninitial-cluster-state: existing\n"));
 
-        assert_int_equal(config_yaml_edit_file(path, &edit, 1, &why), 0);
-        assert_int_equal(config_yaml_edit_file(link, &edit, 1, &why), -ELOOP);
+        assert_int_equal(config_yaml_edit_file(AT_FDCWD, path, &edit, 1, &why), 0);
+        assert_int_equal(config_yaml_edit_file(AT_FDCWD, link, &edit, 1, &why), -ELOOP);
 
         assert_int_equal(write_file_durable(path, "a: b\n", 5, 0640, (uid_t) -1, (gid_t) -1), 0);
-        assert_int_equal(config_yaml_edit_file(path, &edit, 1, &why), -ENOKEY);
+        assert_int_equal(config_yaml_edit_file(AT_FDCWD, path, &edit, 1, &why), -ENOKEY);
         assert_non_null(strstr(why, path));
         assert_non_null(strstr(why, "'initial-cluster-state'"));
         assert_int_equal(remove_tree(dir), 0);
