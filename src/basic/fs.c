@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "xattr.h"
+
 #define REMOVE_DEPTH_MAX 64U
 #define XATTR_NAMES_MAX (64U * 1024U)
 #define BESIDE_MARK ".dhetcd-"
@@ -100,7 +102,7 @@ int fsync_parent(const char *path) {
         return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* Copies every extended attribute (ACLs are two of them) from one open file to another. */
+/* Copies every extended attribute (ACLs are two of them) that is ours to set from one open file to another. */
 static int copy_xattrs(int from, int to) {
         _cleanup_free_ char *names = malloc(XATTR_NAMES_MAX), *value = malloc(XATTR_SIZE_MAX);
         ssize_t n;
@@ -113,11 +115,14 @@ static int copy_xattrs(int from, int to) {
                 return errno == ENOTSUP ? 0 : -errno;
 
         for (char *name = names; name < names + n; name += strlen(name) + 1) {
-                ssize_t size = fgetxattr(from, name, value, XATTR_SIZE_MAX);
+                ssize_t size;
 
+                if (xattr_is_kernels(name))
+                        continue;
+                size = fgetxattr(from, name, value, XATTR_SIZE_MAX);
                 if (size < 0)
                         return -errno;
-                if (fsetxattr(to, name, value, (size_t) size, 0) < 0)
+                if (fsetxattr(to, name, value, (size_t) size, 0) < 0 && !xattr_may_fail(name, errno))
                         return -errno;
         }
 

@@ -14,6 +14,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/xattr.h"
 #include "snapshot-objects.h"
 #include "snapshot-walk.h"
 
@@ -94,15 +95,18 @@ static int set_xattrs(const Target *t, const SnapshotEntry *e) {
         if (n < 0 && errno != ENOTSUP)
                 return -errno;
         for (char *x = names; x < names + n; x += strlen(x) + 1)
-                if (!entry_has_xattr(e, x) && !snapshot_is_kernel_xattr(x) &&
-                    (link ? lremovexattr(t->path, x) : fremovexattr(t->fd, x)) < 0 && errno != ENODATA)
+                if (!entry_has_xattr(e, x) && !xattr_is_kernels(x) &&
+                    (link ? lremovexattr(t->path, x) : fremovexattr(t->fd, x)) < 0 && errno != ENODATA &&
+                    !xattr_may_fail(x, errno))
                         return -errno;
 
         for (size_t i = 0; i < e->n_xattrs; i++) {
                 const SnapshotXattr *x = &e->xattrs[i];
 
-                if ((link ? lsetxattr(t->path, x->name, x->value, x->size, 0)
-                          : fsetxattr(t->fd, x->name, x->value, x->size, 0)) < 0)
+                if (!xattr_is_kernels(x->name) &&
+                    (link ? lsetxattr(t->path, x->name, x->value, x->size, 0)
+                          : fsetxattr(t->fd, x->name, x->value, x->size, 0)) < 0 &&
+                    !xattr_may_fail(x->name, errno))
                         return -errno;
         }
 

@@ -7,6 +7,7 @@
 
 #include "basic/error.h"
 #include "basic/string-util.h"
+#include "basic/xattr.h"
 
 SnapshotManifest *snapshot_manifest_free(SnapshotManifest *m) {
         if (!m)
@@ -156,16 +157,24 @@ void snapshot_manifest_slice(const SnapshotManifest *m, const char *root, const 
         *ret_n = n;
 }
 
-static bool xattrs_equal(const SnapshotEntry *a, const SnapshotEntry *b) {
-        if (a->n_xattrs != b->n_xattrs)
-                return false;
-        for (size_t i = 0; i < a->n_xattrs; i++) {
-                const SnapshotXattr *x = &a->xattrs[i], *y = &b->xattrs[i];
+/* The next that is not the kernel's own, or NULL. */
+static const SnapshotXattr *next_xattr(const SnapshotEntry *e, size_t *i) {
+        while (*i < e->n_xattrs && xattr_is_kernels(e->xattrs[*i].name))
+                (*i)++;
+        return *i < e->n_xattrs ? &e->xattrs[(*i)++] : NULL;
+}
 
+static bool xattrs_equal(const SnapshotEntry *a, const SnapshotEntry *b) {
+        size_t i = 0, j = 0;
+
+        for (;;) {
+                const SnapshotXattr *x = next_xattr(a, &i), *y = next_xattr(b, &j);
+
+                if (!x || !y)
+                        return x == y;
                 if (!streq(x->name, y->name) || x->size != y->size || memcmp(x->value, y->value, x->size) != 0)
                         return false;
         }
-        return true;
 }
 
 const char *snapshot_entry_difference(const SnapshotEntry *a, const SnapshotEntry *b) {

@@ -13,6 +13,7 @@
 #include "basic/error.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
+#include "basic/xattr.h"
 #include "snapshot-objects.h"
 
 #define XATTR_NAMES_MAX (64U * 1024U)
@@ -41,10 +42,6 @@ void snapshot_fd_path(int dir_fd, const char *name, char ret[static SNAPSHOT_FD_
         (void) snprintf(ret, SNAPSHOT_FD_PATH_MAX, "/proc/self/fd/%d/%s", dir_fd, name);
 }
 
-bool snapshot_is_kernel_xattr(const char *name) {
-        return streq(name, "security.ima") || streq(name, "security.evm");
-}
-
 static int walk_xattrs(Walk *w, int dir_fd, const char *name, SnapshotEntry *e) {
         char path[SNAPSHOT_FD_PATH_MAX];
         ssize_t n;
@@ -58,7 +55,7 @@ static int walk_xattrs(Walk *w, int dir_fd, const char *name, SnapshotEntry *e) 
         for (char *x = w->xattr_names; x < w->xattr_names + n; x += strlen(x) + 1) {
                 ssize_t size;
 
-                if (snapshot_is_kernel_xattr(x))
+                if (xattr_is_kernels(x))
                         continue;
                 size = lgetxattr(path, x, w->xattr_value, XATTR_SIZE_MAX);
                 if (size < 0)

@@ -23,6 +23,3 @@ int snapshot_refuse_mounts(const char *root, char **reterr) _must_check_;
 /* Where the kernel finds (directory, name), for the calls that know no directory descriptors. */
 #define SNAPSHOT_FD_PATH_MAX 300U
 void snapshot_fd_path(int dir_fd, const char *name, char ret[static SNAPSHOT_FD_PATH_MAX]);
-
-/* IMA's and EVM's are the kernel's own to write. */
-bool snapshot_is_kernel_xattr(const char *name);

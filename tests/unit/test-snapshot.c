@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -126,6 +128,45 @@ static void test_default_acl(void **state) {
         change_all_gone();
         restore("before", 3);
         expect_digest(digest);
+}
+
+/* dhetcdd has no CAP_SYS_ADMIN. */
+static void use_admin_capability(bool use) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        assert_int_equal(syscall(SYS_capget, &header, data), 0);
+        if (use)
+                data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective |= CAP_TO_MASK(CAP_SYS_ADMIN);
+        else
+                data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
+        assert_int_equal(syscall(SYS_capset, &header, data), 0);
+}
+
+/* An attribute of security.* that cannot be set is nobody's business, one that can be set is. */
+static void test_security_xattr(void **state) {
+        char *key = at("tree/c2ca0c898/server.key"), with[DIGEST_HEX_SIZE], without[DIGEST_HEX_SIZE], value[8];
+        _cleanup_strv_ char **differences = NULL;
+
+        if (setxattr(key, "security.test", "x", 1, 0) < 0)
+                skip();
+        assert_int_equal(lremovexattr(at("tree/latest"), "trusted.test"), 0); /* without the right it is not seen */
+        take("all", with);
+        use_admin_capability(false);
+        take("ours", without);
+        assert_string_not_equal(with, without);
+        assert_int_equal(replace_file_durable(key, "kex", 3), 0);
+        assert_int_equal(getxattr(key, "user.test", value, sizeof(value)), 3);
+        restore("ours", 1);
+        expect_digest(without);
+        change_all_gone();
+        restore("all", 3);
+        assert_int_equal(snapshot_compare(store, "all", &differences, NULL), 0);
+        assert_int_equal(getxattr(key, "security.test", value, sizeof(value)), -1);
+
+        use_admin_capability(true);
+        restore("all", 1);
+        expect_digest(with);
 }
 
 static void test_refused(void **state) {
@@ -382,6 +423,7 @@ int main(void) {
                 test(test_restore),
                 test(test_restored_metadata),
                 test(test_default_acl),
+                test(test_security_xattr),
                 test(test_refused),
                 test(test_restore_over_odd_tree),
                 test(test_hard_link),
