@@ -43,17 +43,18 @@ static int script_runs(const HostRecord *record, const char *txn) {
 
 /* All snapshots are of the same files, so the oldest of them is what all the steps began with. NULL: none has one. */
 static const char *oldest(const char *txn, char *const *steps) {
+        _cleanup_free_ char *first = NULL;
         const char *found = NULL;
-        uint64_t when = UINT64_MAX;
 
         STRV_FOREACH (step, steps) {
                 _cleanup_free_ char *name = host_snapshot_name(txn, *step);
-                uint64_t taken;
 
-                if (name && snapshot_time(DHETCD_SNAPSHOT_STORE, name, &taken) >= 0 && taken < when) {
-                        when = taken;
-                        found = *step;
-                }
+                /* One that is there is not older than itself. */
+                if (!name || snapshot_is_older(DHETCD_SNAPSHOT_STORE, name, first ?: name) < (first ? 1 : 0))
+                        continue;
+                free(first);
+                first = TAKE_PTR(name);
+                found = *step;
         }
         return found;
 }

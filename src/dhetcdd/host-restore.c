@@ -69,23 +69,27 @@ static int reload(HostOperation *op) {
 static bool is_restored(const HostOperation *op) {
         _cleanup_free_ char *name = host_snapshot_name(op->txn, op->step);
         _cleanup_strv_ char **differences = NULL;
-        int r = name ? snapshot_compare(DHETCD_SNAPSHOT_STORE, name, &differences, NULL) : -ENOMEM;
+        char digest[DIGEST_HEX_SIZE];
 
-        return r == -ENOENT || (r == 0 && host_places_are_restored(op->txn, op->step));
+        if (!name)
+                return false;
+        /* Only of the snapshot itself does -ENOENT say that: a file that goes while it is looked at gives it, too. */
+        if (snapshot_describe(DHETCD_SNAPSHOT_STORE, name, digest, NULL, NULL) == -ENOENT)
+                return true;
+        return snapshot_compare(DHETCD_SNAPSHOT_STORE, name, &differences, NULL) == 0 &&
+               host_places_are_restored(op->txn, op->step);
 }
 
 bool host_is_further_back(const HostRecord *record, const char *txn, const char *step) {
         _cleanup_free_ char *name = host_snapshot_name(txn, step);
         _cleanup_strv_ char **restored = NULL;
-        uint64_t own, other;
 
-        if (!name || snapshot_time(DHETCD_SNAPSHOT_STORE, name, &own) < 0 ||
-            host_record_restored(record, &restored) < 0)
+        if (!name || host_record_restored(record, &restored) < 0)
                 return false;
         STRV_FOREACH (s, restored) {
                 _cleanup_free_ char *earlier = host_snapshot_name(txn, *s);
 
-                if (earlier && snapshot_time(DHETCD_SNAPSHOT_STORE, earlier, &other) >= 0 && other < own)
+                if (earlier && snapshot_is_older(DHETCD_SNAPSHOT_STORE, earlier, name) > 0)
                         return true;
         }
         return false;

@@ -167,8 +167,8 @@ int snapshot_manifest_write(const SnapshotManifest *m, const char *path, char **
         r = tree_to_json(m, &tree);
         if (r < 0)
                 return r;
-        manifest = json_pack("{si ss ss? sO}", "version", MANIFEST_VERSION, "digest", m->digest, "note", m->note,
-                             "tree", tree);
+        manifest = json_pack("{si ss ss? sI sO}", "version", MANIFEST_VERSION, "digest", m->digest, "note", m->note,
+                             "sequence", (json_int_t) m->sequence, "tree", tree);
         if (!manifest)
                 return fail(reterr, -EINVAL, "the note for %s is not UTF-8", path);
         text = json_to_text(manifest, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
@@ -353,6 +353,8 @@ int snapshot_manifest_read(const char *path, SnapshotManifest **ret, char **rete
         note = json_string_value(json_object_get(manifest, "note"));
         if (r >= 0 && note && !(m->note = strdup(note)))
                 r = -ENOMEM;
+        if (r >= 0)
+                m->sequence = (uint64_t) json_integer_value(json_object_get(manifest, "sequence"));
         if (r < 0)
                 return fail(reterr, r == -ENOMEM ? r : -EBADMSG,
                             "%s is damaged, or of another version of dhetcd; nothing is restored from it", path);

@@ -3,9 +3,9 @@
 
 /* The manifest of a snapshot: what is (or is not) at every path below its roots. Private to snapshot*.c.
  *
- * On disk it is JSON: { "version": 1, "digest": HEX, "note": TEXT or null, "tree": { "roots": [PATH…], "entries":
- * [ENTRY…] } }; the digest is that of "tree", compact and with sorted keys. Paths, link targets and names of xattrs are
- * bytes, not text: whatever is not printable ASCII, and "%" itself, is written as %XX. */
+ * On disk it is JSON: { "version": 1, "digest": HEX, "note": TEXT or null, "sequence": NUMBER, "tree": { "roots":
+ * [PATH…], "entries": [ENTRY…] } }; the digest is that of "tree", compact and with sorted keys. Paths, link targets and
+ * names of xattrs are bytes, not text: whatever is not printable ASCII, and "%" itself, is written as %XX. */
 
 #include <stdint.h>
 #include <sys/stat.h>
@@ -45,6 +45,7 @@ typedef struct SnapshotManifest {
         SnapshotEntry *entries; /* in the same order: a directory before what is in it, a tree in one piece */
         size_t n, room;
         char *note;
+        uint64_t sequence; /* in the order in which those of a group were taken; 0: from before there was one */
         char digest[DIGEST_HEX_SIZE]; /* filled in by snapshot_manifest_seal() and _read() */
 } SnapshotManifest;
 

@@ -85,6 +85,36 @@ static int manifest_load(const char *store, const char *name, SnapshotManifest *
         return r == -ENOENT ? fail(reterr, r, "there is no snapshot '%s' in %s", name, store) : r;
 }
 
+static bool is_of_group(const char *file, const char *name) {
+        size_t n = strcspn(name, "."), length = strlen(file), suffix = strlen(MANIFEST_SUFFIX);
+
+        return strncmp(file, name, n) == 0 && file[n] == '.' && length > suffix &&
+               streq(file + length - suffix, MANIFEST_SUFFIX);
+}
+
+/* One more than any of its group has. One that cannot be read has none: what is restored from it is refused anyway. */
+static int next_sequence(const Store *s, const char *name, uint64_t *ret, char **reterr) {
+        _cleanup_(closedirp) DIR *dir = opendir(s->snapshots);
+        uint64_t newest = 0;
+        struct dirent *entry;
+
+        if (!dir)
+                return fail(reterr, -errno, "%s cannot be listed: %s", s->snapshots, strerror(errno));
+        while ((errno = 0, entry = readdir(dir))) {
+                _cleanup_(snapshot_manifest_freep) SnapshotManifest *m = NULL;
+                _cleanup_free_ char *path = format("%s/%s", s->snapshots, entry->d_name);
+
+                if (!path)
+                        return -ENOMEM;
+                if (!is_of_group(entry->d_name, name))
+                        continue;
+                if (snapshot_manifest_read(path, &m, NULL) >= 0 && m->sequence > newest)
+                        newest = m->sequence;
+        }
+        *ret = newest + 1;
+        return errno > 0 ? fail(reterr, -errno, "%s cannot be listed: %s", s->snapshots, strerror(errno)) : 0;
+}
+
 int snapshot_take(const char *store, const char *name, char *const *roots, const char *note,
                   char ret_digest[static DIGEST_HEX_SIZE], char **reterr) {
         _cleanup_(snapshot_manifest_freep) SnapshotManifest *m = NULL;
@@ -122,7 +152,9 @@ int snapshot_take(const char *store, const char *name, char *const *roots, const
         m->note = note ? strdup(note) : NULL;
         if (note && !m->note)
                 return -ENOMEM;
-        r = snapshot_manifest_write(m, path, reterr);
+        r = next_sequence(&s, name, &m->sequence, reterr);
+        if (r >= 0)
+                r = snapshot_manifest_write(m, path, reterr);
         if (r < 0)
                 return r;
 
@@ -298,7 +330,8 @@ int snapshot_compare(const char *store, const char *name, char ***ret_difference
         return r;
 }
 
-int snapshot_time(const char *store, const char *name, uint64_t *ret) {
+/* Those that were taken before there were sequence numbers have their time alone. */
+static int time_of(const char *store, const char *name, uint64_t *ret) {
         _cleanup_free_ char *path = NULL;
         struct stat st;
         int r;
@@ -310,6 +343,24 @@ int snapshot_time(const char *store, const char *name, uint64_t *ret) {
                 return -errno;
         *ret = (uint64_t) st.st_mtim.tv_sec * USEC_PER_SEC + (uint64_t) st.st_mtim.tv_nsec / 1000;
         return 0;
+}
+
+int snapshot_is_older(const char *store, const char *a, const char *b) {
+        _cleanup_(snapshot_manifest_freep) SnapshotManifest *m = NULL, *n = NULL;
+        uint64_t time_a, time_b;
+        int r;
+
+        r = manifest_load(store, a, &m, NULL);
+        if (r >= 0)
+                r = manifest_load(store, b, &n, NULL);
+        if (r < 0)
+                return r;
+        if (m->sequence > 0 && n->sequence > 0 && m->sequence != n->sequence)
+                return m->sequence < n->sequence;
+        r = time_of(store, a, &time_a);
+        if (r >= 0)
+                r = time_of(store, b, &time_b);
+        return r < 0 ? r : time_a < time_b;
 }
 
 int snapshot_remove(const char *store, const char *name, char **reterr) {

@@ -38,8 +38,9 @@ int snapshot_digest_now(char *const *roots, char ret_digest[static DIGEST_HEX_SI
 int snapshot_describe(const char *store, const char *name, char ret_digest[static DIGEST_HEX_SIZE], char **ret_note,
                       char **reterr) _must_check_;
 
-/* When it was taken, CLOCK_REALTIME in microseconds. -ENOENT where there is none. */
-int snapshot_time(const char *store, const char *name, uint64_t *ret) _must_check_;
+/* Whether `a` was taken before `b`, whatever the clock did meanwhile: > 0 yes, 0 no. Their names must be equal up to
+ * the first ".". -ENOENT where one of them is not there. */
+int snapshot_is_older(const char *store, const char *a, const char *b) _must_check_;
 
 /* Makes every root what it was: builds beside it, fsyncs, exchanges (renameat2 RENAME_EXCHANGE), fsyncs the parent,
  * removes the old one. A root that already is as it was is not touched. Contents are verified against their SHA-256

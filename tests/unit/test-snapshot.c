@@ -262,6 +262,49 @@ static void test_leftovers(void **state) {
         assert_int_equal(stat(at(".tree.dhetcd-new-other-thing"), &st), 0);
 }
 
+/* The clock is set back to `seconds` while a snapshot is taken. */
+static void take_at(const char *name, time_t seconds) {
+        _cleanup_free_ char *path = format("%s/snapshots/%s.json", store, name);
+        struct timespec times[2] = { { .tv_sec = seconds }, { .tv_sec = seconds } };
+        char digest[DIGEST_HEX_SIZE];
+
+        take(name, digest);
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* As an earlier version wrote it. */
+static void forget_sequence(const char *name) {
+        _cleanup_free_ char *path = format("%s/snapshots/%s.json", store, name), *text = NULL;
+        struct stat st;
+        char *line;
+
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(read_file(path, 1000000, false, &text, NULL), 0);
+        line = strstr(text, " \"sequence\": ");
+        assert_non_null(line);
+        memset(line, ' ', strcspn(line, "\n"));
+        assert_int_equal(write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1), 0);
+        assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){ st.st_atim, st.st_mtim }, 0), 0);
+}
+
+static void test_order(void **state) {
+        take_at("job-1.deploy", 1000);
+        take_at("job-10.narrow", 970);
+        take_at("job-1.narrow", 970);
+        take_at("job-1.start", 980);
+        assert_int_equal(snapshot_is_older(store, "job-1.deploy", "job-1.narrow"), 1);
+        assert_int_equal(snapshot_is_older(store, "job-1.narrow", "job-1.deploy"), 0);
+        assert_int_equal(snapshot_is_older(store, "job-1.deploy", "job-1.start"), 1);
+        assert_int_equal(snapshot_is_older(store, "job-1.narrow", "job-1.start"), 1);
+        assert_int_equal(snapshot_is_older(store, "job-1.narrow", "job-1.narrow"), 0);
+        assert_int_equal(snapshot_is_older(store, "job-1.narrow", "job-1.none"), -ENOENT);
+
+        /* What is older than the numbers goes by time. */
+        forget_sequence("job-1.deploy");
+        assert_int_equal(snapshot_is_older(store, "job-1.deploy", "job-1.narrow"), 0);
+        assert_int_equal(snapshot_is_older(store, "job-1.narrow", "job-1.start"), 1);
+}
+
 /* The object of "key", which two files have. */
 static const char *object_path(void) {
         char hex[DIGEST_HEX_SIZE];
@@ -430,6 +473,7 @@ int main(void) {
                 test(test_missing_parent),
                 test(test_leftovers),
                 test(test_damaged_object),
+                test(test_order),
                 test(test_lock),
                 test(test_damaged_manifest),
                 test(test_remove_and_prune),
