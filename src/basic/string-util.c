@@ -81,6 +81,32 @@ char *format(const char *fmt, ...) {
         return s;
 }
 
+/* Those of C1, which a terminal obeys too, are C2 80 to C2 9F in UTF-8. */
+static void blank_controls(char *s) {
+        for (; *s; s++)
+                if ((unsigned char) *s < ' ' || *s == 0x7f)
+                        *s = ' ';
+                else if ((unsigned char) s[0] == 0xc2 && (unsigned char) s[1] >= 0x80 && (unsigned char) s[1] < 0xa0)
+                        s[0] = s[1] = ' ';
+}
+
+char *text_limit(const char *s, size_t max, bool printable) {
+        static const char dots[] = "…";
+        size_t n = strnlen(s, max + 1);
+        bool cut = n > max;
+        char *text;
+
+        if (cut) {
+                n = max > strlen(dots) ? max - strlen(dots) : 0;
+                while (n > 0 && ((unsigned char) s[n] & 0xc0) == 0x80)
+                        n--;
+        }
+        text = format("%.*s%s", (int) n, s, cut ? dots : "");
+        if (text && printable)
+                blank_controls(text);
+        return text;
+}
+
 static int address_check_ipv4(const char *s, const struct in_addr *a) {
         uint32_t host = ntohl(a->s_addr);
         char again[ADDRESS_MAX];

@@ -34,6 +34,10 @@ char *strv_join(char *const *v, const char *separator); /* NULL on OOM */
 /* asprintf() that returns the string, or NULL on OOM. */
 char *format(const char *fmt, ...) _printf_(1, 2);
 
+/* At most `max` bytes of a text; one that is longer is cut between two characters of UTF-8, and ends with "…". With
+ * `printable`, one line: control characters become spaces. NULL on OOM. */
+char *text_limit(const char *s, size_t max, bool printable);
+
 /* An IPv4 or IPv6 address in its one canonical spelling (RFC 5952): refuses leading zeros, zone ids, spaces and
  * names with -EINVAL; -EADDRNOTAVAIL for 0.0.0.0, ::, loopback and multicast, which can be no host's. */
 int address_check(const char *s) _must_check_;

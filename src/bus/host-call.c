@@ -13,6 +13,8 @@
 #include "names.h"
 #include "ssh-command.h"
 
+#define REMOTE_TEXT_MAX 2048U
+
 struct HostClient {
         char *address;
         bool local;
@@ -159,7 +161,9 @@ static int make_message(HostClient *h, const Call *call, sd_bus_message **ret) {
 
 /* ---- failures ---- */
 
+/* What another host says is not trusted: not as long as it likes, and nothing that a terminal would obey. */
 static int error_answer(const HostClient *h, const Call *call, const sd_bus_error *e, char **reterr) {
+        _cleanup_free_ char *text = text_limit(e->message ?: "no text", REMOTE_TEXT_MAX, true);
         static const struct {
                 const char *name;
                 int error;
@@ -192,8 +196,10 @@ static int error_answer(const HostClient *h, const Call *call, const sd_bus_erro
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (streq(table[i].name, e->name))
                         return fail(reterr, table[i].error, "%s: %s", h->address,
-                                    table[i].next ?: e->message ?: e->name);
-        return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, e->message ?: "no text",
+                                    table[i].next
+                                            ?: e->message ? text ?: "no memory"
+                                                          : e->name);
+        return fail(reterr, -EREMOTEIO, "%s: %s failed: %s (%s)", h->address, call->method, text ?: "no memory",
                     e->name);
 }
 

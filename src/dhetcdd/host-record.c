@@ -253,16 +253,41 @@ static int append(HostRecord *r, const char *type, const HostKey *key, const cha
         return txn_log_append(r->log, type, fields, reterr);
 }
 
+/* Whether the newest record is an intent that ends as the like of it did before, and nothing is known by it that was
+ * not known without: what is asked for days must not fill the record. */
+static bool is_old_news(const HostRecord *r, const char *type, const HostKey *key, const json_t *answer) {
+        const json_t *records = txn_log_records(r->log);
+        size_t n = json_array_size(records);
+
+        if (!txn_log_is_full(r->log) || n == 0 || !is_type(json_array_get(records, n - 1), "intent") ||
+            !is_same(json_array_get(records, n - 1), key))
+                return false;
+        for (size_t i = n - 1; i > 0; i--) {
+                const json_t *record = json_array_get(records, i - 1);
+
+                if (is_same(record, key))
+                        return is_type(record, type) && streq(json_get_string(record, "arguments"), key->arguments) &&
+                               (!answer || json_equal(json_object_get(record, "answer"), answer));
+                if (streq(json_get_string(record, "operation"), RESTORE))
+                        return false;
+        }
+        return false;
+}
+
 int host_record_intent(HostRecord *r, const HostKey *key, json_t *extra, char **reterr) {
         return append(r, "intent", key, "extra", extra, reterr);
 }
 
 int host_record_done(HostRecord *r, const HostKey *key, json_t *answer, char **reterr) {
+        if (is_old_news(r, "done", key, answer) && txn_log_take_back(r->log) >= 0)
+                return 0;
         return append(r, "done", key, "answer", answer, reterr);
 }
 
 int host_record_failed(HostRecord *r, const HostKey *key, const char *why, char **reterr) {
         _cleanup_json_ json_t *text = json_string(why ?: "");
 
+        if (is_old_news(r, "failed", key, NULL) && txn_log_take_back(r->log) >= 0)
+                return 0;
         return append(r, "failed", key, "why", text, reterr);
 }

@@ -33,7 +33,8 @@ DEFINE_CLEANUP(HostRecord *, host_record_free)
 /* *ret (may be NULL) is the intent's extra fields where it is open, the answer where it is done; borrowed. */
 HostRecordState host_record_find(const HostRecord *r, const HostKey *key, const json_t **ret);
 
-/* `extra` (may be NULL) is an object of things to know again; both are borrowed. */
+/* `extra` (may be NULL) is an object of things to know again; both are borrowed. Once the log is full (TXN_LOG_FULL),
+ * an intent that ended as the like of it did before is taken back instead of being ended. */
 int host_record_intent(HostRecord *r, const HostKey *key, json_t *extra, char **reterr) _must_check_;
 int host_record_done(HostRecord *r, const HostKey *key, json_t *answer, char **reterr) _must_check_;
 int host_record_failed(HostRecord *r, const HostKey *key, const char *why, char **reterr) _must_check_;

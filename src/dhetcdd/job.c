@@ -9,7 +9,7 @@
 #include "basic/fs.h"
 #include "basic/string-util.h"
 
-#define JOB_JSON_SIZE_MAX (64U * 1024U)
+#define JOB_JSON_SIZE_MAX (1024U * 1024U)
 
 static const char *const state_names[_JOB_STATE_MAX] = {
         [JOB_QUEUED] = "queued",     [JOB_RUNNING] = "running",         [JOB_COMMITTED] = "committed",
@@ -77,7 +77,7 @@ int job_new(char *const *nodes, json_t *options, uint32_t uid, Job **ret) {
 }
 
 int job_set_text(Job *j, const char *text) {
-        char *copy = strdup(text);
+        char *copy = text_limit(text, JOB_TEXT_MAX, /* printable= */ false);
 
         if (!copy)
                 return -ENOMEM;

@@ -12,6 +12,7 @@
 #include "txn/txn-log.h"
 
 #define JOB_ID_DIGITS 8U
+#define JOB_TEXT_MAX (16U * 1024U) /* of each; what is longer is cut */
 #define JOB_NODES_MAX 16U
 #define JOB_TAKEOVER_NOTE "taken-over" /* a note in the log of a transaction: {"from": ADDRESS} or {"by": …} */
 

@@ -205,7 +205,7 @@ static void end_without(Manager *m, Job *j, size_t n, JobState state, const char
 /* ---- taking back ---- */
 
 int manager_revert_job(Manager *m, Job *j, const char *why) {
-        _cleanup_free_ char *copy = strdup(why), *text = format("taking back: %s", why);
+        _cleanup_free_ char *copy = text_limit(why, JOB_TEXT_MAX, false), *text = format("taking back: %s", why);
 
         if (!copy || !text)
                 return -ENOMEM;

@@ -21,9 +21,11 @@ struct TxnLog {
         int fd;
         char *path;
         json_t *records;
-        char sum[SUM_DIGITS + 1]; /* of the newest record */
-        size_t size;              /* of all records */
-        bool torn;                /* a write failed: what follows them in the file is unknown */
+        char sum[SUM_DIGITS + 1];          /* of the newest record */
+        size_t size;                       /* of all records */
+        char previous_sum[SUM_DIGITS + 1]; /* before the newest record, which can be taken back; */
+        size_t previous_size;              /* 0: it cannot */
+        bool torn;                         /* a write failed: what follows them in the file is unknown */
 };
 
 static char *log_path(const char *dir) {
@@ -252,6 +254,30 @@ const json_t *txn_log_records(const TxnLog *l) {
         return l->records;
 }
 
+/* Texts go into a file that is read with a limit. */
+static int cut_texts(json_t *record) {
+        static const char *const names[] = { "why", "cause", "advice" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                const char *text = json_get_string(record, names[i]);
+                _cleanup_free_ char *cut = NULL;
+
+                if (!text || strlen(text) <= TXN_TEXT_MAX)
+                        continue;
+                cut = text_limit(text, TXN_TEXT_MAX, /* printable= */ false);
+                if (!cut || json_object_set_new(record, names[i], json_string(cut)) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+/* Whether a text, as it would be written, is the recorded one; both may be NULL. */
+static bool same_text(const char *recorded, const char *text) {
+        _cleanup_free_ char *cut = text && strlen(text) > TXN_TEXT_MAX ? text_limit(text, TXN_TEXT_MAX, false) : NULL;
+
+        return streq(recorded, cut ?: text);
+}
+
 /* The bytes of a record without its sum: everything up to the closing brace. */
 static int format_body(const TxnLog *l, const char *type, json_t *fields, json_t **ret_record, char **ret_body) {
         _cleanup_json_ json_t *record = NULL;
@@ -259,7 +285,7 @@ static int format_body(const TxnLog *l, const char *type, json_t *fields, json_t
 
         record = json_pack("{sI ss sI}", "seq", (json_int_t) json_array_size(l->records) + 1, "type", type, "time",
                            (json_int_t) now_real());
-        if (!record || (fields && json_object_update_missing(record, fields) < 0))
+        if (!record || (fields && json_object_update_missing(record, fields) < 0) || cut_texts(record) < 0)
                 return -ENOMEM;
         body = json_to_text(record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER);
         if (!body)
@@ -300,9 +326,40 @@ int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) {
                 return fail(reterr, r, "%s cannot be written: %s", l->path, strerror(-r));
         }
 
+        l->previous_size = l->size;
+        memcpy(l->previous_sum, l->sum, sizeof(sum));
         l->size += strlen(line);
         memcpy(l->sum, sum, sizeof(sum));
         return 0;
+}
+
+bool txn_log_is_full(const TxnLog *l) {
+        return l->size > TXN_LOG_FULL;
+}
+
+int txn_log_append_failure(TxnLog *l, const char *type, json_t *fields, char **reterr) {
+        if (txn_log_is_full(l) && txn_is_recorded(l->records, type, json_get_string(fields, "step"), NULL))
+                return 0;
+        return txn_log_append(l, type, fields, reterr);
+}
+
+int txn_log_append_end(TxnLog *l, bool again, json_t *fields, char **reterr) {
+        bool stuck = streq(json_get_string(fields, "state"), txn_state_to_string(TXN_STUCK));
+
+        if (stuck && (again || txn_log_is_full(l)) && txn_is_at_end(l->records))
+                return 0;
+        return txn_log_append(l, "end", fields, reterr);
+}
+
+int txn_log_take_back(TxnLog *l) {
+        if (l->torn || l->previous_size == 0)
+                return -ESTALE;
+        l->size = l->previous_size;
+        l->previous_size = 0;
+        memcpy(l->sum, l->previous_sum, sizeof(l->sum));
+        (void) json_array_remove(l->records, json_array_size(l->records) - 1);
+        l->torn = true;
+        return cut_torn_end(l); /* else before the next record */
 }
 
 const char *txn_state_to_string(TxnState s) {
@@ -384,7 +441,7 @@ bool txn_is_recorded(const json_t *records, const char *type, const char *step, 
 
         json_array_foreach (records, i, record)
                 if (streq(json_get_string(record, "type"), type) && streq(json_get_string(record, "step"), step) &&
-                    (!why || streq(json_get_string(record, "why"), why)))
+                    (!why || same_text(json_get_string(record, "why"), why)))
                         return true;
         return false;
 }
@@ -394,8 +451,8 @@ bool txn_was_stuck(const json_t *records, const char *why, const char *advice) {
         size_t i;
 
         json_array_foreach (records, i, record)
-                if (is_end(record) && streq(json_get_string(record, "why"), why) &&
-                    streq(json_get_string(record, "advice"), advice))
+                if (is_end(record) && same_text(json_get_string(record, "why"), why) &&
+                    same_text(json_get_string(record, "advice"), advice))
                         return true;
         return false;
 }

@@ -12,7 +12,9 @@
 
 #include "basic/json-util.h"
 
-#define TXN_LOG_SIZE_MAX (4U * 1024U * 1024U)
+#define TXN_LOG_SIZE_MAX (16U * 1024U * 1024U)
+#define TXN_LOG_FULL (1024U * 1024U) /* from here on, what only says once more that something failed is not written */
+#define TXN_TEXT_MAX 4096U           /* of a "why", a "cause" and an "advice"; what is longer is cut */
 
 typedef struct TxnLog TxnLog;
 
@@ -27,6 +29,16 @@ DEFINE_CLEANUP(TxnLog *, txn_log_free)
  * is not there: what was written of it is cut off, and as long as that fails too, no further record is taken
  * (-ESTALE). */
 int txn_log_append(TxnLog *l, const char *type, json_t *fields, char **reterr) _must_check_;
+
+/* The same, of what may fail in other words again and again for days: not where the log is full and the like of it is
+ * there, that is a record of the type and the step; or where it ends with a stuck end, which is enough. `again`: it was
+ * stuck with the same words before. */
+int txn_log_append_failure(TxnLog *l, const char *type, json_t *fields, char **reterr) _must_check_;
+int txn_log_append_end(TxnLog *l, bool again, json_t *fields, char **reterr) _must_check_;
+bool txn_log_is_full(const TxnLog *l);
+
+/* Takes the newest record, which this process has appended, back as if it had not been written; only one (-ESTALE). */
+int txn_log_take_back(TxnLog *l) _must_check_;
 
 /* All records so far, an array of objects without "sum"; borrowed. */
 const json_t *txn_log_records(const TxnLog *l);

@@ -149,7 +149,7 @@ static int record(Txn *t, const char *type, size_t i, int error, const char *why
         if (!fields || (why && json_object_set_new(fields, "why", json_string(why)) < 0) ||
             (error < 0 && json_object_set_new(fields, "errno", json_integer(-error)) < 0))
                 return -ENOMEM;
-        return txn_log_append(t->log, type, fields, reterr);
+        return (error < 0 ? txn_log_append_failure : txn_log_append)(t->log, type, fields, reterr);
 }
 
 /* With what it was stuck before; owned, or NULL. */
@@ -176,7 +176,7 @@ static int end_for(Txn *t, TxnState state, const char *why, const char *cause, c
             (advice && json_object_set_new(fields, "advice", json_string(advice)) < 0))
                 return -ENOMEM;
         FAILPOINT(t->committed ? "forward" : "undo", "end", "before");
-        r = again && txn_is_at_end(records) ? 0 : txn_log_append(t->log, "end", fields, reterr);
+        r = txn_log_append_end(t->log, again, fields, reterr);
         if (r < 0)
                 return r;
         FAILPOINT(t->committed ? "forward" : "undo", "end", "after");

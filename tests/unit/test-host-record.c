@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <sys/stat.h>
+
 #include "test-util.h"
 
 #include "basic/fs.h"
@@ -263,6 +265,64 @@ static void test_half_written(void **state) {
 }
 
 /* One daemon at a time: the log is locked. */
+static size_t size_of_log(void) {
+        _cleanup_free_ char *path = format("%s/log.jsonl", txn);
+        struct stat st;
+
+        assert_int_equal(stat(path, &st), 0);
+        return (size_t) st.st_size;
+}
+
+static void failed(HostRecord *r, const HostKey *key, const char *why) {
+        assert_int_equal(host_record_failed(r, key, why, NULL), 0);
+}
+
+/* What fails every few seconds for days, in other words each time. */
+static void test_does_not_fill_up(void **state) {
+        static char why[3000];
+        HostRecord *r = open_record();
+        size_t size;
+
+        for (unsigned i = 0; size_of_log() <= TXN_LOG_FULL; i++) {
+                memset(why, 'a' + (int) (i % 26), sizeof(why) - 1);
+                intent(r, &edit, json_pack("{si}", "n", (int) i));
+                failed(r, &edit, why);
+                intent(r, &restart, NULL);
+                done(r, &restart, json_pack("[b]", 1));
+        }
+        size = size_of_log();
+        for (unsigned i = 0; i < 20; i++) {
+                intent(r, &edit, NULL);
+                failed(r, &edit, "in other words");
+                intent(r, &restart, NULL);
+                done(r, &restart, json_pack("[b]", 1));
+        }
+        assert_int_equal(size_of_log(), size);
+        r = crash(r);
+        assert_state(r, &edit, HOST_RECORD_NONE);
+        assert_state(r, &restart, HOST_RECORD_DONE);
+        assert_non_null(host_record_recall(r, edit.step, edit.operation));
+
+        /* What tells something new is written. */
+        intent(r, &edit, NULL);
+        r = crash(r);
+        assert_state(r, &edit, HOST_RECORD_OPEN);
+        failed(r, &edit, "");
+        intent(r, &restart, NULL);
+        done(r, &restart, json_pack("[b]", 0));
+        intent(r, &restore, NULL);
+        done(r, &restore, json_pack("[b]", 1));
+        intent(r, &edit, NULL);
+        failed(r, &edit, "");
+        intent(r, &edit, NULL);
+        done(r, &edit, json_pack("[b]", 1));
+        assert_true(size_of_log() > size);
+        r = crash(r);
+        assert_state(r, &edit, HOST_RECORD_DONE);
+        assert_true(host_record_is_restored(r, restore.step));
+        host_record_free(r);
+}
+
 static void test_two_daemons(void **state) {
         HostRecord *r = open_record(), *second = NULL;
 
@@ -281,6 +341,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_each_open, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_was_begun, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_half_written, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_does_not_fill_up, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_two_daemons, make_dir, drop_dir),
         };
 

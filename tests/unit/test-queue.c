@@ -170,6 +170,21 @@ static void test_on_disk(void **state) {
         assert_string_equal(b->text, a->text);
 }
 
+/* Whatever a job is told, its record can be read again. */
+static void test_long_text(void **state) {
+        _cleanup_json_ json_t *options = json_object();
+        _cleanup_(job_freep) Job *a = NULL, *b = NULL;
+        _cleanup_free_ char *error = NULL;
+        static char text[2000000];
+
+        memset(text, 1, sizeof(text) - 1);
+        assert_int_equal(job_new(two_nodes, options, 0, &a), 0);
+        assert_int_equal(job_set_text(a, text), 0);
+        assert_int_equal(job_save(a, dir, &error), 0);
+        assert_int_equal(job_load(dir, a->id, &b, &error), 0);
+        assert_int_equal(strlen(b->text), JOB_TEXT_MAX);
+}
+
 static void test_damaged_on_disk(void **state) {
         static const char *const texts[] = {
                 "",
@@ -305,6 +320,7 @@ int main(void) {
                 cmocka_unit_test(test_time_to_wait),
                 cmocka_unit_test(test_pruning),
                 cmocka_unit_test_setup_teardown(test_on_disk, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_long_text, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_open_mark, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_current_transaction, setup, teardown),

@@ -196,6 +196,73 @@ static void test_heals(void **state) {
         assert_true(json_equal(records, (json_t *) txn_log_records(l)));
 }
 
+static size_t count(const TxnLog *l) {
+        return json_array_size(txn_log_records(l));
+}
+
+static void append_failure(TxnLog *l, const char *step, const char *why) {
+        _cleanup_json_ json_t *fields = json_pack("{ss ss}", "step", step, "why", why);
+
+        assert_int_equal(txn_log_append_failure(l, "undo-failed", fields, NULL), 0);
+}
+
+static void append_end(TxnLog *l, const char *end, const char *why) {
+        _cleanup_json_ json_t *fields = json_pack("{ss ss}", "state", end, "why", why);
+
+        assert_int_equal(txn_log_append_end(l, false, fields, NULL), 0);
+}
+
+/* Long texts are cut, and are the same ones when they come again. A log that is full takes no more of what failed, but
+ * every end that tells something. */
+static void test_does_not_fill_up(void **state) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        static char why[100000];
+        size_t n;
+
+        memset(why, 'w', sizeof(why) - 1);
+        assert_int_equal(txn_log_open(dir, true, &l, NULL), 0);
+        append_failure(l, "deploy", why);
+        assert_int_equal(strlen(json_get_string(json_array_get(txn_log_records(l), 0), "why")), TXN_TEXT_MAX);
+        assert_true(txn_is_recorded(txn_log_records(l), "undo-failed", "deploy", why));
+        append_end(l, "stuck", why);
+        assert_true(txn_was_stuck(txn_log_records(l), why, NULL));
+        why[0] = 'x';
+        assert_false(txn_is_recorded(txn_log_records(l), "undo-failed", "deploy", why));
+        assert_false(txn_log_is_full(l));
+        while (!txn_log_is_full(l))
+                append_failure(l, "deploy", why);
+
+        n = count(l);
+        append_failure(l, "deploy", "other words");
+        assert_int_equal(count(l), n);
+        append_failure(l, "narrow", "of another step");
+        append_end(l, "stuck", "once");
+        assert_int_equal(count(l), n + 2);
+        append_end(l, "stuck", "in other words");
+        assert_int_equal(count(l), n + 2);
+        append_end(l, "rolled-back", "at last");
+        assert_int_equal(count(l), n + 3);
+}
+
+static void test_take_back(void **state) {
+        _cleanup_(txn_log_freep) TxnLog *l = NULL;
+        size_t size, n;
+
+        free(write_log(&size));
+        assert_int_equal(txn_log_open(dir, false, &l, NULL), 0);
+        assert_int_equal(txn_log_take_back(l), -ESTALE); /* not of another process */
+        assert_int_equal(txn_log_append(l, "intent", NULL, NULL), 0);
+        assert_int_equal(txn_log_take_back(l), 0);
+        assert_int_equal(txn_log_take_back(l), -ESTALE);
+        assert_int_equal(txn_log_append(l, "done", NULL, NULL), 0);
+        n = count(l);
+        l = txn_log_free(l);
+        assert_int_equal(txn_log_open(dir, false, &l, NULL), 0);
+        assert_int_equal(count(l), n);
+        assert_int_equal(n, 4);
+        assert_string_equal(json_get_string(json_array_get(txn_log_records(l), 3), "type"), "done");
+}
+
 static void test_state(void **state) {
         static const struct {
                 const char *records;
@@ -240,6 +307,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_flip_everywhere, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_order, make_dir, drop_dir),
                 cmocka_unit_test_setup_teardown(test_heals, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_does_not_fill_up, make_dir, drop_dir),
+                cmocka_unit_test_setup_teardown(test_take_back, make_dir, drop_dir),
                 cmocka_unit_test(test_state),
         };
 
