@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
@@ -26,9 +27,11 @@ int digest_bytes(const void *data, size_t size, char ret_hex[static DIGEST_HEX_S
         return 0;
 }
 
-int digest_fd(int fd, char ret_hex[static DIGEST_HEX_SIZE]) {
+/* `max`: a file may grow while it is read. */
+static int digest_up_to(int fd, uintmax_t max, char ret_hex[static DIGEST_HEX_SIZE]) {
         _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
         uint8_t buffer[64 * 1024], hash[DIGEST_SIZE];
+        uintmax_t size = 0;
 
         if (!context || !EVP_DigestInit_ex(context, EVP_sha256(), NULL))
                 return -ENOMEM;
@@ -43,6 +46,9 @@ int digest_fd(int fd, char ret_hex[static DIGEST_HEX_SIZE]) {
                 }
                 if (n == 0)
                         break;
+                size += (size_t) n;
+                if (size > max)
+                        return -EFBIG;
                 if (!EVP_DigestUpdate(context, buffer, (size_t) n))
                         return -ENOMEM;
         }
@@ -53,8 +59,17 @@ int digest_fd(int fd, char ret_hex[static DIGEST_HEX_SIZE]) {
         return 0;
 }
 
-int digest_file(const char *path, char ret_hex[static DIGEST_HEX_SIZE]) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+int digest_fd(int fd, char ret_hex[static DIGEST_HEX_SIZE]) {
+        return digest_up_to(fd, UINTMAX_MAX, ret_hex);
+}
 
-        return fd < 0 ? -errno : digest_fd(fd, ret_hex);
+int digest_file(const char *path, char ret_hex[static DIGEST_HEX_SIZE]) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return S_ISDIR(st.st_mode) ? -EISDIR : -EBADFD;
+        return digest_up_to(fd, DIGEST_FILE_SIZE_MAX, ret_hex);
 }

@@ -66,6 +66,21 @@ static void test_whole(void **state) {
         assert_string_equal(digest, i.cnf_digest);
 }
 
+/* The folder is not root's: whatever lies there as cluster.cnf, nobody waits for it. */
+static void test_odd_cnf(void **state) {
+        _cleanup_free_ char *cnf = at("cluster.cnf");
+        char digest[DIGEST_HEX_SIZE];
+
+        assert_int_equal(truncate(cnf, (off_t) DIGEST_FILE_SIZE_MAX + 1), 0);
+        assert_int_equal(installer_cnf_digest(dir, digest), -EFBIG);
+        assert_int_equal(unlink(cnf), 0);
+        assert_int_equal(mkfifo(cnf, 0600), 0);
+        assert_int_equal(installer_cnf_digest(dir, digest), -EBADFD);
+        assert_int_equal(unlink(cnf), 0);
+        assert_int_equal(mkdir(cnf, 0700), 0);
+        assert_int_equal(installer_cnf_digest(dir, digest), -EISDIR);
+}
+
 static void test_jar_is_needed(void **state) {
         _cleanup_free_ char *script = at("master_install.sh"), *jar = at("Installer-1.jar");
         _cleanup_(installer_done) Installer i = {};
@@ -171,8 +186,9 @@ static void test_folders_above(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                CASE(test_whole),  CASE(test_jar_is_needed),        CASE(test_cnf),
-                CASE(test_script), CASE(test_others_can_change_it), CASE(test_folders_above),
+                CASE(test_whole),         CASE(test_odd_cnf), CASE(test_jar_is_needed),
+                CASE(test_cnf),           CASE(test_script),  CASE(test_others_can_change_it),
+                CASE(test_folders_above),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
