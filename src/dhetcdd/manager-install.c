@@ -44,7 +44,7 @@ int manager_install_runs(const Manager *m, char ret_id[static JOB_ID_DIGITS + 1]
                 strcpy(ret_id, json_get_string(m->install->record, "install"));
                 return 1;
         }
-        return install_lock_holder(ret_id);
+        return install_lock_holder(ret_id) ?: install_unit_holder("/run/systemd/transient", ret_id);
 }
 
 int manager_install_asker(const Manager *m, const char *id, uid_t *ret, char **reterr) {

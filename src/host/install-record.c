@@ -12,6 +12,10 @@
 #define RECORD_SIZE_MAX (256U * 1024U)
 #define RECORDS_MAX 10000U
 #define LOCK_FILE INSTALLS_DIR "/lock"
+#define LOCK_TIMEOUT (5 * USEC_PER_SEC)
+#define LOCK_PAUSE (100 * USEC_PER_MSEC)
+#define UNIT_PREFIX "dhetcd-install-"
+#define UNIT_SUFFIX ".service"
 
 bool install_id_is_valid(const char *id) {
         return id && strlen(id) == INSTALL_ID_DIGITS && strspn(id, "0123456789abcdef") == INSTALL_ID_DIGITS;
@@ -120,6 +124,20 @@ int install_records(json_t **ret) {
 
 /* ---- the lock ---- */
 
+/* dhetcdd looks every second whether somebody has it, and has it itself for that moment. */
+static int take_lock(int fd) {
+        uint64_t deadline = now_boot() + LOCK_TIMEOUT;
+
+        while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno != EWOULDBLOCK)
+                        return -errno;
+                if (now_boot() >= deadline)
+                        return -EBUSY;
+                (void) usleep(LOCK_PAUSE);
+        }
+        return 0;
+}
+
 int install_lock(const char *id) {
         _cleanup_close_ int fd = -EBADF;
         int r = mkdir_durable(INSTALLS_DIR, 0700);
@@ -129,12 +147,38 @@ int install_lock(const char *id) {
         fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                return errno == EWOULDBLOCK ? -EBUSY : -errno;
+        r = take_lock(fd);
+        if (r < 0)
+                return r;
         if (ftruncate(fd, 0) < 0)
                 return -errno;
         r = write_all(fd, id, strlen(id));
         return r < 0 ? r : TAKE_FD(fd);
+}
+
+static bool is_running(const char *id) {
+        _cleanup_json_ json_t *record = NULL;
+
+        return install_record_load(id, &record, NULL) >= 0 && streq(json_get_string(record, "state"), INSTALL_RUNNING);
+}
+
+int install_unit_holder(const char *units, char ret_id[static INSTALL_ID_DIGITS + 1]) {
+        _cleanup_(closedirp) DIR *d = opendir(units);
+        struct dirent *e;
+
+        while (d && (e = readdir(d))) {
+                const char *id = e->d_name + strlen(UNIT_PREFIX);
+
+                if (strncmp(e->d_name, UNIT_PREFIX, strlen(UNIT_PREFIX)) != 0 ||
+                    strlen(id) != INSTALL_ID_DIGITS + strlen(UNIT_SUFFIX) ||
+                    !streq(id + INSTALL_ID_DIGITS, UNIT_SUFFIX))
+                        continue;
+                memcpy(ret_id, id, INSTALL_ID_DIGITS);
+                ret_id[INSTALL_ID_DIGITS] = '\0';
+                if (is_running(ret_id))
+                        return 1;
+        }
+        return 0;
 }
 
 int install_lock_holder(char ret_id[static INSTALL_ID_DIGITS + 1]) {

@@ -37,7 +37,10 @@ int install_record_end(json_t *record, const char *state, const char *text, json
 int install_records(json_t **ret) _must_check_;
 
 /* Who runs the installer holds this lock, with the ID in its file. The descriptor keeps it; -EBUSY where another has
- * it. */
+ * it for five seconds. */
 int install_lock(const char *id) _must_check_;
 /* 1, with the ID, where somebody holds it, else 0. */
 int install_lock_holder(char ret_id[static INSTALL_ID_DIGITS + 1]) _must_check_;
+/* 1, with the ID, where a run is not known to have ended and its unit is there yet: its worker has died, and what ends
+ * the installer has not begun. `units` is where systemd keeps transient units. */
+int install_unit_holder(const char *units, char ret_id[static INSTALL_ID_DIGITS + 1]) _must_check_;
