@@ -10,6 +10,7 @@
 #include "basic/string-util.h"
 
 #define QUESTIONS_MAX 64U
+#define QUESTIONS_OF_USER_MAX 8U /* each keeps its message; and one user must not keep all others waiting */
 #define ANSWER_TIMEOUT (30 * USEC_PER_SEC)
 #define ANSWER_TIMEOUT_INTERACTIVE (300 * USEC_PER_SEC) /* somebody types a password */
 
@@ -20,6 +21,7 @@ struct Question {
         sd_bus_message *message;
         sd_bus_message_handler_t handler;
         void *userdata;
+        uid_t uid;
         char *action;
         sd_bus_slot *slot;
         bool answered, authorized, challenge;
@@ -195,7 +197,7 @@ static int send_question(Question *q, const char *const *details) {
                                  interactive ? ANSWER_TIMEOUT_INTERACTIVE : ANSWER_TIMEOUT);
 }
 
-static int question_new(Polkit *p, sd_bus_message *m, const char *action, const char *const *details,
+static int question_new(Polkit *p, sd_bus_message *m, uid_t uid, const char *action, const char *const *details,
                         sd_bus_message_handler_t handler, void *userdata) {
         _cleanup_(question_freep) Question *q = calloc(1, sizeof(Question));
         int r;
@@ -207,6 +209,7 @@ static int question_new(Polkit *p, sd_bus_message *m, const char *action, const 
                 .message = sd_bus_message_ref(m),
                 .handler = handler,
                 .userdata = userdata,
+                .uid = uid,
                 .action = strdup(action),
                 .next = p->questions,
         };
@@ -219,6 +222,14 @@ static int question_new(Polkit *p, sd_bus_message *m, const char *action, const 
                 return r;
         TAKE_PTR(q); /* the list's now */
         return 0;
+}
+
+static bool may_ask(const Polkit *p, uid_t uid) {
+        size_t own = 0;
+
+        for (const Question *q = p->questions; q; q = q->next)
+                own += q->uid == uid;
+        return p->n < QUESTIONS_MAX && own < QUESTIONS_OF_USER_MAX;
 }
 
 int polkit_check(Polkit *p, sd_bus_message *m, const char *action, const char *const *details,
@@ -235,10 +246,10 @@ int polkit_check(Polkit *p, sd_bus_message *m, const char *action, const char *c
                 return sd_bus_error_set_errnof(reterr, r, "it is not known who calls %s", sd_bus_message_get_member(m));
         if (uid == 0)
                 return 1;
-        if (p->n >= QUESTIONS_MAX)
+        if (!may_ask(p, uid))
                 return sd_bus_error_setf(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED,
                                          "too many calls wait for polkit; try again");
-        r = question_new(p, m, action, details, handler, userdata);
+        r = question_new(p, m, uid, action, details, handler, userdata);
         if (r < 0)
                 return sd_bus_error_set_errnof(reterr, r, "polkit cannot be asked: %s", strerror(-r));
         return 0;

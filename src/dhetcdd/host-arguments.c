@@ -93,18 +93,11 @@ static int read_pairs(sd_bus_message *m, json_t **ret) {
 }
 
 static int read_bytes(HostOperation *op, sd_bus_message *m) {
-        const void *bytes;
-        size_t size;
         int r;
 
-        r = sd_bus_message_read_array(m, 'y', &bytes, &size);
+        r = sd_bus_message_read_array(m, 'y', &op->data, &op->size);
         if (r < 0)
                 return r;
-        op->data = malloc(size + 1);
-        if (!op->data)
-                return -ENOMEM;
-        memcpy(op->data, bytes, size);
-        op->size = size;
 #if HAVE_SD_BUS_MESSAGE_SENSITIVE
         return sd_bus_message_sensitive(m);
 #else

@@ -182,13 +182,17 @@ int begin_trust_authorities(HostOperation *op) {
 /* ---- Deliver ---- */
 
 int check_deliver(HostOperation *op) {
-        const char *digest = host_operation_string(op, "digest");
-        char hex[DIGEST_HEX_SIZE];
-
         if (op->size == 0 || op->size > PACKAGE_SIZE_MAX)
                 return host_operation_reject(op, "a package has 1 to %u bytes, this has %zu", PACKAGE_SIZE_MAX,
                                              op->size);
-        if (digest_bytes(op->data, op->size, hex) < 0 || !streq(hex, digest))
+        return 0;
+}
+
+/* It is of some size: not before it is known that the caller may send it. */
+static int check_package(HostOperation *op) {
+        char hex[DIGEST_HEX_SIZE];
+
+        if (digest_bytes(op->data, op->size, hex) < 0 || !streq(hex, host_operation_string(op, "digest")))
                 return host_operation_reject(op,
                                              "the package did not arrive as it was sent: its SHA-256 is another one");
         return 0;
@@ -203,7 +207,9 @@ int begin_deliver(HostOperation *op) {
         if (!path)
                 return -ENOMEM;
 
-        r = host_operation_intent(op, NULL);
+        r = check_package(op);
+        if (r >= 0)
+                r = host_operation_intent(op, NULL);
         if (r < 0)
                 return r;
         r = mkdir_durable(dir, 0700);

@@ -110,9 +110,6 @@ HostOperation *host_operation_free(HostOperation *op) {
         sd_event_source_unref(op->timer);
         if (op->free_own)
                 op->free_own(op->own);
-        if (op->data)
-                explicit_bzero(op->data, op->size);
-        free(op->data);
         json_decref(op->arguments);
         json_decref(op->answer);
         free(op->job_result);

@@ -67,7 +67,7 @@ struct HostOperation {
         size_t n_callers;
 
         json_t *arguments; /* an object; but for bytes: */
-        void *data;
+        const void *data;  /* borrowed from the first caller's message */
         size_t size;
         const char *txn, *step; /* borrowed from the arguments, or NULL */
         const char *verb;       /* what tells two operations of a step apart, or NULL */
