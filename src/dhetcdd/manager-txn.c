@@ -232,6 +232,8 @@ static void on_started(void *userdata, int r, const char *result, const char *wh
                 (void) fail(&t->error, r, "%s could not be started: %s; see \"journalctl -u %s\"", t->unit,
                             error_text(text, r), t->unit);
         t->alive = true;
+        if (t->job->cancel) /* it may have come between two tries to start it */
+                txn_run_cancel(t);
         query(t);
 }
 
