@@ -19,13 +19,17 @@ static bool goes_before(const Job *a, const Job *b) {
 }
 
 int job_queue_add(JobQueue *q, Job *j) {
+        if (job_state_is_open(j->state) && job_queue_open(q) >= JOB_QUEUE_OPEN_MAX && !job_queue_find(q, j->id))
+                return -EXFULL;
+        return job_queue_load(q, j);
+}
+
+int job_queue_load(JobQueue *q, Job *j) {
         size_t at = q->n;
         Job **grown;
 
         if (job_queue_find(q, j->id))
                 return -EEXIST;
-        if (job_state_is_open(j->state) && job_queue_open(q) >= JOB_QUEUE_OPEN_MAX)
-                return -EXFULL;
         grown = reallocarray(q->jobs, q->n + 1, sizeof(*grown));
         if (!grown)
                 return -ENOMEM;

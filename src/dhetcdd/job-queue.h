@@ -17,6 +17,8 @@ void job_queue_done(JobQueue *q);
 
 /* Takes the job over on success. -EEXIST: the id is known; -EXFULL: JOB_QUEUE_OPEN_MAX jobs are open. */
 int job_queue_add(JobQueue *q, Job *j) _must_check_;
+/* The same, of what is on disk: however many there are, they are open. */
+int job_queue_load(JobQueue *q, Job *j) _must_check_;
 void job_queue_remove(JobQueue *q, Job *j); /* and frees it */
 
 Job *job_queue_find(const JobQueue *q, const char *id);

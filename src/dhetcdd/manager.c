@@ -493,7 +493,7 @@ static int load_job(Manager *m, const char *id) {
                           "Job %s is not known any more: %s", id, error_text(error, r));
                 return 0;
         }
-        r = job_queue_add(&m->queue, j);
+        r = job_queue_load(&m->queue, j);
         if (r < 0)
                 return r;
         TAKE_PTR(j);
