@@ -199,6 +199,15 @@ int add_request_window(json_t *options, char **reterr) {
                        : 0;
 }
 
+static int check_root(sd_bus_message *message, char **reterr) {
+        uid_t uid;
+        int r = polkit_caller_uid(message, &uid);
+
+        if (r < 0 || uid == 0)
+                return r;
+        return fail(reterr, -EINVAL, "Option 'grow' is only for the worker of \"grow\"");
+}
+
 int add_request_read(sd_bus_message *message, const Config *config, AddRequest *a, char **reterr) {
         uint64_t flags;
         int r;
@@ -209,6 +218,8 @@ int add_request_read(sd_bus_message *message, const Config *config, AddRequest *
         r = read_nodes(message, &a->nodes, reterr);
         if (r >= 0)
                 r = request_read_options(message, known_options, ELEMENTSOF(known_options), a->options, reterr);
+        if (r >= 0 && json_object_get(a->options, "grow"))
+                r = check_root(message, reterr);
         if (r >= 0)
                 r = sd_bus_message_read_basic(message, 't', &flags);
         if (r < 0)

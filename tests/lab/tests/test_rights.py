@@ -290,6 +290,9 @@ class Rights(LabCase):
         on = ("--on", "2199-01-01 02:00:00")
         self.refused("stranger", "dhetcd", "schedule", "--no-check", node, *on, says="dhetcd: ",
                      action="org.dhetcd1.schedule")
+        done = self.as_user("alice", "busctl", "call", "org.dhetcd1", "/org/dhetcd1", "org.dhetcd1.Manager", "Schedule",
+                            "asa{sv}tss", "1", node, "1", "grow", "s", "12345678", "0", on[1], "")
+        self.assertIn("only for the worker", done.stderr)
         done = self.as_user("alice", "dhetcd", "schedule", node, *on)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for argv in (["dhetcd", "unschedule", node],
