@@ -62,18 +62,23 @@ static int check_source(HostOperation *op, const HostDataPaths *p) {
 }
 
 int data_script_prepare(HostOperation *op) {
+        _cleanup_free_ char *tag = host_snapshot_name(op->txn, op->step);
         _cleanup_(host_data_paths_done) HostDataPaths p = {};
         DataDirectoryState state;
         int r;
 
+        if (!tag)
+                return -ENOMEM;
         r = host_data_paths(op, &p);
+        if (r >= 0 && op->was_open && !copies(op)) /* etcdutl fills only what is empty */
+                r = data_directory_make_empty(p.path, tag, &op->why);
         if (r >= 0)
                 r = data_directory_state(p.path, &state, &op->why);
         if (r >= 0)
                 r = check_source(op, &p);
         if (r < 0)
                 return r;
-        /* What is half filled is ours, where we died while it was filled. */
+        /* What is half copied is ours, where we died while it was filled. */
         if (state == DATA_DIRECTORY_ABSENT || (state == DATA_DIRECTORY_IN_USE && !op->was_open))
                 return host_operation_reject(op, "%s is not an empty directory", p.path);
         return 0;

@@ -309,3 +309,16 @@ int data_directory_move_back(const char *path, const char *tag, DataDirectorySta
                     "%s was in use, is not any more, and %s is not there; look for its contents with \"ls -d %s*\"",
                     paths.data, paths.aside, paths.data);
 }
+
+int data_directory_make_empty(const char *path, const char *tag, char **reterr) {
+        _cleanup_(paths_done) Paths paths = { .data = NULL };
+        DataDirectoryState now;
+        int r;
+
+        r = resolve(path, tag, &paths, reterr);
+        if (r >= 0)
+                r = state_of(paths.data, &now, reterr);
+        if (r < 0)
+                return r;
+        return now == DATA_DIRECTORY_EMPTY ? nothing_moved(&paths, reterr) : make_empty(&paths, now, reterr);
+}

@@ -30,3 +30,7 @@ int data_directory_move_aside(const char *path, const char *tag, char **reterr) 
  * -failed is there, -failed-2 and so on is used. 1 when anything was moved, 0 when not; -ENOENT where what was in use
  * is in neither place. */
 int data_directory_move_back(const char *path, const char *tag, DataDirectoryState was, char **reterr) _must_check_;
+
+/* An empty directory at PATH, whatever is there: contents go to PATH.dhetcd-TAG-failed as above. 1 when anything was
+ * changed. */
+int data_directory_make_empty(const char *path, const char *tag, char **reterr) _must_check_;

@@ -194,6 +194,24 @@ static void test_back_alone(void **state) {
         expect(data, "");
 }
 
+/* What fills it died half-way, and begins again. */
+static void test_make_empty(void **state) {
+        make(data, "old");
+        assert_int_equal(data_directory_move_aside(data, TAG, NULL), 1);
+        assert_int_equal(data_directory_make_empty(data, TAG, NULL), 0);
+        assert_int_equal(rmdir(data), 0);
+        make(data, "half");
+        assert_int_equal(data_directory_make_empty(data, TAG, NULL), 1);
+        expect(data, "");
+        expect(failed, "half");
+        assert_int_equal(rmdir(data), 0); /* it died before that was made again */
+        assert_int_equal(data_directory_make_empty(data, TAG, NULL), 1);
+        expect(data, "");
+        expect(aside, "old");
+        assert_int_equal(data_directory_move_back(data, TAG, DATA_DIRECTORY_IN_USE, NULL), 1);
+        expect(data, "old");
+}
+
 static void test_through_symlink(void **state) {
         _cleanup_free_ char *link = format("%s/link", dir), *moved = format("%s/link.dhetcd-" TAG, dir);
 
@@ -211,8 +229,8 @@ static void test_through_symlink(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                test(test_state),          test(test_round_trip), test(test_interrupted),
-                test(test_failed_is_kept), test(test_back_alone), test(test_through_symlink),
+                test(test_state),      test(test_round_trip), test(test_interrupted),     test(test_failed_is_kept),
+                test(test_back_alone), test(test_make_empty), test(test_through_symlink),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
