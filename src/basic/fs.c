@@ -154,12 +154,15 @@ static int remove_leftovers(const char *path) {
                 return -errno;
         while ((errno = 0, entry = readdir(dir))) {
                 _cleanup_close_ int fd = -EBADF;
+                struct stat st;
 
                 if (!is_beside(entry->d_name, name))
                         continue;
                 fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-                if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                        if (errno != ENOENT && errno != EWOULDBLOCK)
+                if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                        continue; /* somebody else's */
+                if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                        if (errno != EWOULDBLOCK)
                                 return -errno;
                         continue;
                 }

@@ -130,6 +130,22 @@ static void test_write_at(void **state) {
         assert_string_equal(file_at(AT_FDCWD, "/x/y", (char[PATH_MAX]){}), "/x/y");
 }
 
+/* Who may write in the directory cannot keep a file in it from being written. */
+static void test_odd_names_beside(void **state) {
+        assert_int_equal(write_file_durable(at("file"), "old", 3, 0600, (uid_t) -1, (gid_t) -1), 0);
+        make_link("nowhere", "file.dhetcd-link00", false);
+        assert_int_equal(mkfifo(at("file.dhetcd-fifo00"), 0600), 0);
+        assert_int_equal(mkdir(at("file.dhetcd-dir000"), 0700), 0);
+        assert_int_equal(mkdir(at("file.dhetcd-dir000/x"), 0700), 0);
+        assert_int_equal(mknod(at("file.dhetcd-socket"), S_IFSOCK | 0600, 0), 0);
+        assert_int_equal(write_file_durable(at("file.dhetcd-left00"), "", 0, 0600, (uid_t) -1, (gid_t) -1), 0);
+
+        assert_int_equal(replace_file_durable(at("file"), "new", 3), 0);
+        assert_int_equal(path_exists(at("file.dhetcd-left00")), 0);
+        assert_int_equal(path_exists(at("file.dhetcd-fifo00")), 1);
+        assert_int_equal(unlink_durable(at("file")), 0);
+}
+
 static int find(const char *path, const char *elsewhere) {
         _cleanup_free_ char *real = NULL, *why = NULL;
         int r = data_path_find(path, elsewhere, &real, &why);
@@ -190,8 +206,8 @@ static void test_writable(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_resolve),   TEST(test_others_link),    TEST(test_open),     TEST(test_write_at),
-                TEST(test_data_path), TEST(test_data_directory), TEST(test_writable),
+                TEST(test_resolve),          TEST(test_others_link), TEST(test_open),           TEST(test_write_at),
+                TEST(test_odd_names_beside), TEST(test_data_path),   TEST(test_data_directory), TEST(test_writable),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
