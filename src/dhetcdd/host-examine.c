@@ -85,10 +85,15 @@ static json_t *data_parent(void) {
         return json_pack("{sI sI}", "uid", (json_int_t) st.st_uid, "gid", (json_int_t) st.st_gid);
 }
 
+/* Of a user of this host alone: a name service may wait for a network, and we may not. */
 static json_t *etcd_uid(void) {
-        const struct passwd *p = getpwnam("etcd");
+        _cleanup_(fclosep) FILE *f = fopen("/etc/passwd", "re");
+        const struct passwd *p;
 
-        return p ? json_integer((json_int_t) p->pw_uid) : json_null();
+        while (f && (p = fgetpwent(f)))
+                if (streq(p->pw_name, "etcd"))
+                        return json_integer((json_int_t) p->pw_uid);
+        return json_null();
 }
 
 /* ---- the rest ---- */
