@@ -19,6 +19,8 @@
 #endif
 
 #define IDLE_TIME (30 * USEC_PER_SEC)
+#define LEAVE_PAUSE (100 * USEC_PER_MSEC)
+#define EXIT_AGAIN 75 /* for RestartForceExitStatus=: a job has come at the last moment */
 
 typedef struct Daemon {
         sd_event *event;
@@ -74,20 +76,49 @@ static int arm_idle_timer(Daemon *d) {
         return sd_event_add_time(d->event, &d->idle_timer, CLOCK_BOOTTIME, end, USEC_PER_SEC, on_idle_timer, d);
 }
 
-static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *reterr);
+/* ---- leaving ---- */
 
-/* What was sent to our name before it was given back has arrived by now: where that is so, we are needed. */
-static int on_released(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
-        Daemon *d = userdata;
+/* Somebody waits for an answer. */
+static bool is_asked(const Daemon *d) {
+#if HAVE_MANAGER
+        if (manager_is_asked(d->manager))
+                return true;
+#endif
+        return !host_is_idle(d->host);
+}
+
+static bool has_work(const Daemon *d) {
+#if HAVE_MANAGER
+        return !manager_is_idle(d->manager);
+#else
+        return false;
+#endif
+}
+
+/* What was sent to our name before it was given back has arrived by now, and is answered yet. PID 1 knows that we stop:
+ * it neither ends us for the name nor takes us for running, and starts another one for who calls now. */
+static int leave(Daemon *d);
+
+static int on_leave_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        return leave(userdata);
+}
+
+static int leave(Daemon *d) {
         int r;
 
-        d->slot_release = sd_bus_slot_unref(d->slot_release);
-        if (is_idle(d))
-                return sd_event_exit(d->event, 0);
-        r = sd_bus_request_name_async(d->bus, NULL, DHETCD_SERVICE, 0, on_name, d);
-        if (r >= 0)
-                r = arm_idle_timer(d);
+        if (!is_asked(d))
+                return sd_event_exit(d->event, has_work(d) ? EXIT_AGAIN : 0);
+        (void) sd_notify(0, "EXTEND_TIMEOUT_USEC=10000000");
+        d->idle_timer = sd_event_source_unref(d->idle_timer);
+        r = sd_event_add_time(d->event, &d->idle_timer, CLOCK_BOOTTIME, now_boot() + LEAVE_PAUSE, 0, on_leave_timer, d);
         return r < 0 ? sd_event_exit(d->event, r) : 0;
+}
+
+static int on_released(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        Daemon *d = userdata;
+
+        d->slot_release = sd_bus_slot_unref(d->slot_release);
+        return leave(d);
 }
 
 static int on_idle_timer(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -96,8 +127,8 @@ static int on_idle_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
         if (!is_idle(d))
                 return arm_idle_timer(d);
-        (void) sd_notify(0, "STATUS=Nothing to do, leaving");
         host_prune(d->host);
+        (void) sd_notify(0, "STOPPING=1\nSTATUS=Nothing to do, leaving");
         r = sd_bus_release_name_async(d->bus, &d->slot_release, DHETCD_SERVICE, on_released, d);
         return r < 0 ? sd_event_exit(d->event, r) : 0;
 }
@@ -218,5 +249,5 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "dhetcdd ends early: %s\n", strerror(-r));
                 return EXIT_FAILURE;
         }
-        return EXIT_SUCCESS;
+        return r;
 }

@@ -581,7 +581,10 @@ Manager *manager_free(Manager *m) {
         return NULL;
 }
 
+bool manager_is_asked(const Manager *m) {
+        return m->looks || m->schedule || m->install || !polkit_is_idle(m->polkit);
+}
+
 bool manager_is_idle(const Manager *m) {
-        return !m->run && !m->looks && !m->schedule && !m->install && job_queue_open(&m->queue) == 0 &&
-               polkit_is_idle(m->polkit);
+        return !m->run && job_queue_open(&m->queue) == 0 && !manager_is_asked(m);
 }

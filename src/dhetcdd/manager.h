@@ -19,3 +19,5 @@ DEFINE_CLEANUP(Manager *, manager_free)
 
 /* No job runs or waits: the daemon may exit. */
 bool manager_is_idle(const Manager *m);
+/* Somebody waits for an answer, which another daemon could not give. Jobs go on without us. */
+bool manager_is_asked(const Manager *m);
