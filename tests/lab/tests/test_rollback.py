@@ -229,16 +229,15 @@ class Faults:
         """Owner, mode, time and size of all that is in it."""
         return self.lab.exec(NEW, ["find", data, "-mindepth", "1", "-printf", "%P %u %g %m %T@ %s\n"]).stdout
 
+    def change_unit(self, line):
+        self.lab.write(NEW, "/run/systemd/system/dh-etcd.service.d/50-broken.conf", f"[Service]\n{line}\nRestart=no\n")
+
+    def mend_unit(self):
+        self.lab.exec(NEW, ["rm", "-r", "/run/systemd/system/dh-etcd.service.d"])
+        self.lab.exec(NEW, ["systemctl", "daemon-reload"])
+
     def unstartable(self, **kwargs):
-        drop_in = "/run/systemd/system/dh-etcd.service.d"
-
-        def inject():
-            self.lab.write(NEW, f"{drop_in}/50-broken.conf", "[Service]\nExecStartPre=/bin/false\nRestart=no\n")
-
-        def mend():
-            self.lab.exec(NEW, ["rm", "-r", drop_in])
-            self.lab.exec(NEW, ["systemctl", "daemon-reload"])
-        self.check_undone("start", inject, mend, **kwargs)
+        self.check_undone("start", lambda: self.change_unit("ExecStartPre=/bin/false"), self.mend_unit, **kwargs)
 
     def test_10_start_etcd_does_not_start(self):
         self.unstartable()
@@ -260,14 +259,13 @@ class Faults:
         self.lab.write("dh1", CONF, "[job]\nSyncTimeoutSec=6\n")
         cut = ("table inet cut { chain in { type filter hook input priority 0; tcp dport 2380 drop; "
                "tcp sport 2380 drop;\n}\n}\n")
-        events = []
 
         def inject():
-            events.append(When(self.lab, "start", "done", lambda: self.lab.exec(NEW, ["nft", "-f", "-"], input=cut)))
+            self.lab.write(NEW, "/root/cut.nft", cut)
+            self.change_unit("ExecStartPost=+/usr/sbin/nft -f /root/cut.nft")
 
         def mend():
-            for e in events:
-                e.done()
+            self.mend_unit()
             self.lab.exec(NEW, ["nft", "delete", "table", "inet", "cut"])
             self.lab.exec("dh1", ["rm", CONF])
         self.check_undone("sync", inject, mend)
