@@ -2,6 +2,8 @@
 
 #include "host-script-unit.h"
 
+#include <sys/stat.h>
+
 #include "basic/fs.h"
 
 #define SERVERS_MAX 64U
@@ -161,6 +163,44 @@ char *script_unit_name(const char *txn, const char *step, const char *script) {
 
 /* ---- the unit ---- */
 
+/* Where the vendor's scripts write. */
+static const char *const written[] = { DH_ETCD_DIR, DH_SYSCONFIG_DIR, "/etc/systemd/system", DH_ETCD_DATA_PARENT,
+                                       DHETCD_HOST_DIR };
+
+/* The path, or what it will be in: the script may make it. */
+static char *nearest(const char *path, struct stat *ret) {
+        char *s = strdup(path), *slash;
+
+        while (s && stat(s, ret) < 0 && (slash = strrchr(s, '/')) > s)
+                *slash = '\0';
+        return s;
+}
+
+/* The scripts sync nothing, and what is recorded as done is to survive a power cut: the file systems are synced by the
+ * unit, whose success says that they are. */
+static int sync_command(char ***argv) {
+        dev_t seen[ELEMENTSOF(written)];
+        size_t n = 0;
+        int r;
+
+        r = append_all(argv, (const char *const[]){ "/bin/sync", "--file-system", NULL });
+        for (size_t i = 0; i < ELEMENTSOF(written) && r >= 0; i++) {
+                struct stat st = {};
+                _cleanup_free_ char *path = nearest(written[i], &st);
+                size_t k = 0;
+
+                if (!path)
+                        return -ENOMEM;
+                while (k < n && seen[k] != st.st_dev)
+                        k++;
+                if (k < n)
+                        continue;
+                seen[n++] = st.st_dev;
+                r = strv_append(argv, path);
+        }
+        return r < 0 ? r : 1;
+}
+
 /* The i-th command, from 0: 1, or 0 where there is none any more. */
 static int command_of(HostOperation *op, size_t i, char ***argv) {
         const ScriptKind *kind = find_kind(op->verb);
@@ -169,7 +209,7 @@ static int command_of(HostOperation *op, size_t i, char ***argv) {
         if (!kind->path)
                 return data_script_command(op, i, argv);
         if (i > 0)
-                return 0;
+                return i == 1 ? sync_command(argv) : 0;
         r = strv_append(argv, kind->path);
         if (r >= 0)
                 r = kind->command(json_object_get(op->arguments, "arguments"), argv);

@@ -2,9 +2,11 @@
 
 /* ManageUnit: dh-etcd.service through systemd's own interface, and nothing but it. */
 
+#include "basic/fs.h"
 #include "host-journal.h"
 #include "host-operation.h"
 
+#define UNIT_DIR "/etc/systemd/system"
 #define LINES_MAX 8U
 #define LINE_SIZE 240U /* in a message; the journal has all of it */
 #define LATE_LINES_WAIT (300 * USEC_PER_MSEC)
@@ -89,11 +91,20 @@ static void reset_failed(HostOperation *op) {
                                         "ResetFailedUnit", NULL, NULL, "s", DH_ETCD_UNIT);
 }
 
+/* systemd does not sync the links that it makes and removes; with the last one its folder goes. */
+static int files_changed(HostOperation *op) {
+        int r = fsync_path(UNIT_DIR "/multi-user.target.wants");
+
+        if (r >= 0 || r == -ENOENT)
+                r = fsync_path(UNIT_DIR);
+        return r < 0 ? fail(&op->why, r, "%s cannot be synced: %s", UNIT_DIR, strerror(-r)) : done(op);
+}
+
 static int job_ended(HostOperation *op) {
         if (op->job_error >= 0 && streq(op->verb, "stop"))
                 reset_failed(op);
         if (op->job_error >= 0)
-                return done(op);
+                return find_verb(op->verb)->kind == VERB_FILES ? files_changed(op) : done(op);
         /* Where there is no unit, it neither runs nor is it enabled. */
         if (op->job_error == -ENOENT && !find_verb(op->verb)->starts)
                 return done(op);

@@ -316,6 +316,20 @@ class RollbackSameCA(Faults, LabCase):
     lab_options = {"hosts": 4, "members": 3,
                    "switches": {"ca": "same", "latest": "absolute", "id_length": 8, "data_dir": "full"}}
 
+    # Step 6: the script succeeds on a member, but its disk does not take what was written.
+    def test_06_deploy_not_synced(self):
+        fake, asked = "/root/sync", "/root/sync.asked"
+
+        def inject():
+            self.lab.write("dh3", fake, f'#!/bin/sh\necho "$@" >>{asked}\necho "sync: no disk" >&2\nexit 1\n', 0o755)
+            self.lab.exec("dh3", ["mount", "--bind", fake, "/usr/bin/sync"])
+
+        def mend():
+            self.lab.exec("dh3", ["umount", "/usr/bin/sync"])
+        self.check_undone("deploy", inject, mend, says=['"unpackage-server" failed (exit-code, status 1)'])
+        self.assertIn("sync: no disk", self.lab.exec("dh3", ["journalctl", "-o", "cat"]).stdout)
+        self.assertRegex(self.lab.read("dh3", asked), r"(?m)^--file-system /etc/etcd/dh")
+
 
 if __name__ == "__main__":
     unittest.main()
