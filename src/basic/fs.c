@@ -129,47 +129,64 @@ static int copy_xattrs(int from, int to) {
         return 0;
 }
 
-/* Whether `entry` is what a writer of `name` makes beside it. */
+/* Whether `entry` is what a writer of `name` (NULL: of anything) makes beside it. */
 static bool is_beside(const char *entry, const char *name) {
-        size_t n = strlen(name);
+        size_t n = strlen(entry), mark = strlen(BESIDE_MARK BESIDE_RANDOM);
 
-        return strncmp(entry, name, n) == 0 && strncmp(entry + n, BESIDE_MARK, strlen(BESIDE_MARK)) == 0 &&
-               strlen(entry + n) == strlen(BESIDE_MARK BESIDE_RANDOM);
+        if (n <= mark || (name && (n - mark != strlen(name) || strncmp(entry, name, n - mark) != 0)))
+                return false;
+        return strncmp(entry + n - mark, BESIDE_MARK, strlen(BESIDE_MARK)) == 0;
 }
 
-/* Removes what writers of `path` that died left beside it. One that lives holds a lock on its file. */
+/* 1: removed. One that lives holds a lock on its file; what is no file is somebody else's. */
+static int remove_leftover(int dir_fd, const char *name) {
+        _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return 0;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? 0 : -errno;
+        if (unlinkat(dir_fd, name, 0) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        return 1;
+}
+
+/* Removes what writers of `name` (NULL: of anything) that died left in the directory: how many. */
+static int remove_beside(const char *path, const char *name) {
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        struct dirent *entry;
+        int r, removed = 0;
+
+        if (!dir)
+                return -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                if (!is_beside(entry->d_name, name))
+                        continue;
+                r = remove_leftover(dirfd(dir), entry->d_name);
+                if (r < 0)
+                        return r;
+                removed += r;
+        }
+        return errno > 0 ? -errno : removed;
+}
+
 static int remove_leftovers(const char *path) {
         char copy[PATH_MAX];
-        _cleanup_(closedirp) DIR *dir = NULL;
         const char *name = strrchr(path, '/');
-        struct dirent *entry;
+        int r;
 
         if (strlen(path) >= sizeof(copy))
                 return -ENAMETOOLONG;
         strcpy(copy, path);
-        name = name ? name + 1 : path;
+        r = remove_beside(dirname(copy), name ? name + 1 : path);
+        return r < 0 ? r : 0;
+}
 
-        dir = opendir(dirname(copy));
-        if (!dir)
-                return -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                _cleanup_close_ int fd = -EBADF;
-                struct stat st;
+int remove_unfinished(const char *dir) {
+        int r = remove_beside(dir, NULL);
 
-                if (!is_beside(entry->d_name, name))
-                        continue;
-                fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-                if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-                        continue; /* somebody else's */
-                if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                        if (errno != EWOULDBLOCK)
-                                return -errno;
-                        continue;
-                }
-                if (unlinkat(dirfd(dir), entry->d_name, 0) < 0 && errno != ENOENT)
-                        return -errno;
-        }
-        return -errno;
+        return r == -ENOENT ? 0 : r;
 }
 
 /* A new file beside `path`, locked: the same name is chosen again where somebody took it for a leftover. */

@@ -38,6 +38,10 @@ int exchange_durable(const char *a, const char *b) _must_check_;
  * there. */
 int unlink_durable(const char *path) _must_check_;
 
+/* Removes from a directory (not from what is below it) what writers of any of its files that died left beside them. How
+ * many; 0 where there is no such directory. */
+int remove_unfinished(const char *dir) _must_check_;
+
 /* Removes a tree without following symlinks; the parent is fsynced. 0 when it was not there. Depth at most 64. */
 int remove_tree(const char *path) _must_check_;
 

@@ -127,9 +127,10 @@ int begin_unlock(HostOperation *op) {
                 op->error_name = NULL;
                 r = 0;
         }
-        if (r > 0) {
+        if (r > 0)
                 r = host_lock_remove(op);
-                host_prune(op->host);
-        }
-        return r < 0 ? r : host_operation_answer(op, json_array());
+        if (r < 0)
+                return r;
+        host_prune(op->host, op->txn); /* also when asked again: we may have died in it */
+        return host_operation_answer(op, json_array());
 }

@@ -4,6 +4,7 @@
  * waits for it: a failure is told, and tried again the next time. */
 
 #include "basic/config.h"
+#include "basic/fs.h"
 #include "host-history.h"
 #include "host-operation.h"
 
@@ -31,9 +32,9 @@ static int find_old(char ***ret, char **reterr) {
                                 now_real(), ret, reterr);
 }
 
+/* How many. */
 static int forget_old(Host *h, char *const *old, char **reterr) {
-        size_t n = 0;
-        int r = 0;
+        int n = 0, r = 0;
 
         STRV_FOREACH (txn, old) {
                 if (r < 0)
@@ -44,10 +45,23 @@ static int forget_old(Host *h, char *const *old, char **reterr) {
                 r = host_history_forget(&host_history, *txn, reterr);
                 n++;
         }
-        return r < 0 || n == 0 ? r : host_history_collect(&host_history, reterr);
+        return r < 0 ? r : n;
 }
 
-void host_prune(Host *h) {
+/* What was being written in the transaction's folders when the daemon was killed. */
+static int forget_unfinished(const char *txn, char **reterr) {
+        _cleanup_free_ char *dir = host_transaction_dir(txn), *package = dir ? format("%s/package", dir) : NULL;
+        int r;
+
+        if (!package)
+                return -ENOMEM;
+        r = remove_unfinished(dir);
+        if (r >= 0)
+                r = remove_unfinished(package);
+        return r < 0 ? fail(reterr, r, "%s cannot be tidied up: %s", dir, strerror(-r)) : 0;
+}
+
+void host_prune(Host *h, const char *released) {
         _cleanup_strv_ char **old = NULL;
         _cleanup_free_ char *why = NULL;
         int r;
@@ -55,6 +69,11 @@ void host_prune(Host *h) {
         r = find_old(&old, &why);
         if (r >= 0)
                 r = forget_old(h, old, &why);
+        /* The store, too, may have something that was not finished. */
+        if (r > 0 || (r == 0 && released))
+                r = host_history_collect(&host_history, &why);
+        if (r >= 0 && released)
+                r = forget_unfinished(released, &why);
         if (r < 0)
                 log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .error = r },
                           "What old jobs left on this host could not be removed: %s", error_text(why, r));

@@ -227,5 +227,8 @@ int begin_close(HostOperation *op) {
         r = write_json(op, path, outcome);
         if (r >= 0 && held > 0 && streq(job, op->job))
                 r = host_lock_remove(op);
-        return r < 0 ? r : host_operation_answer(op, json_array());
+        if (r < 0)
+                return r;
+        host_prune(op->host, op->txn);
+        return host_operation_answer(op, json_array());
 }

@@ -20,8 +20,9 @@ DEFINE_CLEANUP(Host *, host_free)
  * starts on them. Needs no bus. The number of transactions repaired. */
 int host_repair(char **reterr) _must_check_;
 
-/* Forgets what old transactions left on this host. */
-void host_prune(Host *h);
+/* Forgets what old transactions left on this host, and what the killed writers of one that was just released (or NULL)
+ * did. */
+void host_prune(Host *h, const char *released);
 
 /* Nothing is being done and nobody waits for an answer. */
 bool host_is_idle(const Host *h);

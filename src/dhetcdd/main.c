@@ -127,7 +127,7 @@ static int on_idle_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
         if (!is_idle(d))
                 return arm_idle_timer(d);
-        host_prune(d->host);
+        host_prune(d->host, NULL);
         (void) sd_notify(0, "STOPPING=1\nSTATUS=Nothing to do, leaving");
         r = sd_bus_release_name_async(d->bus, &d->slot_release, DHETCD_SERVICE, on_released, d);
         return r < 0 ? sd_event_exit(d->event, r) : 0;

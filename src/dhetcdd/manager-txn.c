@@ -8,6 +8,7 @@
  * belong to the TxnRun: freeing it silences its callbacks. */
 
 #include "basic/error.h"
+#include "basic/fs.h"
 #include "basic/string-util.h"
 #include "bus/unit-job.h"
 #include "bus/unit-state.h"
@@ -57,6 +58,16 @@ TxnRun *txn_run_free(TxnRun *t) {
 
 DEFINE_CLEANUP(TxnRun *, txn_run_free)
 
+/* What a killed worker was just writing: none lives any more. */
+static void remove_unfinished_of(const TxnRun *t) {
+        _cleanup_free_ char *dir = job_txn_dir(t->job, t->manager->jobs_dir, t->n);
+        int r = dir ? remove_unfinished(dir) : -ENOMEM;
+
+        if (r < 0)
+                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = t->job->id, .error = r },
+                          "%s cannot be tidied up: %s", dir ?: "its folder", strerror(-r));
+}
+
 /* Frees `t`: the transaction is over, as far as this daemon can take it. */
 static void finish(TxnRun *t, TxnState state, const char *reason) {
         _cleanup_free_ char *copy = reason ? strdup(reason) : NULL;
@@ -64,6 +75,7 @@ static void finish(TxnRun *t, TxnState state, const char *reason) {
         Job *j = t->job;
         size_t n = t->n;
 
+        remove_unfinished_of(t);
         m->run = txn_run_free(t);
         manager_txn_ended(m, j, n, state, copy);
 }

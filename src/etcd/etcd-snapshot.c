@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sys/file.h>
 
 #include "basic/error.h"
 #include "basic/fs.h"
@@ -94,6 +95,7 @@ int etcd_snapshot(EtcdClient *c, const char *endpoint, const char *path, uint64_
         fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
         if (fd < 0)
                 return fail(reterr, -errno, "Snapshot: cannot make '%s': %m", temporary);
+        (void) flock(fd, LOCK_EX); /* that it is no leftover yet: fs.h */
 
         r = download_durable(c, endpoint, path, fd, timeout, &d, &result, reterr);
         if (r >= 0) {

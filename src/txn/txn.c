@@ -31,8 +31,8 @@ struct Txn {
 
 /* ---- what the log tells ---- */
 
-/* A step whose undo failed at first is undone after older ones, and may bring back what they had undone: they are undone
- * once more, so that the oldest snapshot has the last word. */
+/* A step whose undo failed at first is undone after older ones, and may bring back what they had undone: they are
+ * undone once more, so that the oldest snapshot has the last word. */
 static void set_progress(Txn *t, size_t i, Progress p) {
         t->progress[i] = p;
         for (size_t k = 0; p == STEP_UNDONE && k < i; k++)

@@ -55,8 +55,8 @@ class SettleCase(LabCase):
                 return False
         self.wait("the cluster answers again", same, 60)
 
-    def off_and_on(self, step, phase, fault=None):
-        """The job's host loses its power at a step's phase, and comes back."""
+    def off_and_on(self, step, phase, fault=None, meanwhile=None):
+        """The job's host loses its power at a step's phase, and comes back; `meanwhile` is called while it is off."""
         if fault:
             self.lab.break_script(*fault)
         try:
@@ -65,6 +65,8 @@ class SettleCase(LabCase):
             cut.done()
             job.end()
             self.assertIn(self.newest_job()["state"], ("queued", "running"))
+            if meanwhile:
+                meanwhile()
             self.lab.boot("dh1")
         finally:
             if fault:
@@ -80,8 +82,22 @@ class Settle(SettleCase):
     slow, sample = 3, 0.7
     # The job's host is off in the middle of a step, and of the undo.
     def test_1_job_host_off_in_deploy(self):
-        self.off_and_on("deploy", "intent")
+        self.off_and_on("deploy", "intent", meanwhile=self.leave_unfinished)
         self.check_rolled_back()
+        self.assertEqual([p for p in self.unfinished() if p.exists()], [])
+
+    # What was just being written when the power went; without a digest in its name no object is in the store.
+    def leave_unfinished(self):
+        for path in self.unfinished():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("half")
+
+    def unfinished(self):
+        job, top = self.newest_job()["job"], self.lab.host("dh1").path("/var/lib/dhetcd")
+        return [top / name for name in (
+            f"jobs/{job}/1/etcd.snapshot.dhetcd-a1B2c3", f"host/{job}-1/plan.json.dhetcd-a1B2c3",
+            f"host/{job}-1/package/dh_etcd_config.tgz.dhetcd-a1B2c3", "store/objects/00/.new",
+            f"store/snapshots/{job}-1.deploy.json.dhetcd-a1B2c3")]
 
     def test_1_job_host_off_in_start(self):
         self.off_and_on("start", "intent")
