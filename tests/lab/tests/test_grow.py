@@ -8,6 +8,11 @@ from support import BUSY, LabCase, When, address
 
 LONGEST_GAP = 5  # seconds, on a busy machine
 METRICS = "/var/lib/prometheus/node-exporter"
+SCRIPTS = {  # of a new host, and how its last line begins
+    "deploy-unpackage-server": "Unpacked the etcd server configuration ",
+    "deploy-unpackage-client": "Unpacked ",
+    "start-enable": "dh-etcd is enabled and running",
+}
 
 
 class GrowOneByOne(LabCase):
@@ -38,9 +43,8 @@ class GrowOneByOne(LabCase):
         for step in ("preflight", "lock", "backup", "merge", "deploy", "narrow", "restart", "add-learner",
                      "start", "sync", "promote", "finish", "verify", "unlock"):
             self.assertIn(step, steps)
-        # What the vendor's script printed on the new host is told here too, with that host's name.
-        relayed = [e for e in entries if e.get("DHETCD_HOST") == address(n) and "dh-etcd" in str(e["MESSAGE"])]
-        self.assertTrue(relayed)
+        for script, words in SCRIPTS.items():
+            self.check_script(n, job["job"], entries, script, words)
         # And the new host's own journal has its part under the same job.
         self.assertTrue(self.journal(job["job"], host=f"dh{n}"))
         # No password is in any of it.
@@ -49,8 +53,22 @@ class GrowOneByOne(LabCase):
             self.assertNotIn(secret, self.lab.journal(host, "-o", "export"))
 
 
+    def check_script(self, n, job, entries, script, words):
+        """Each line has the job's fields there, and is told here too, with that host's name."""
+        unit = f"dhetcd-exec-{job}-1-{script}.service"
+        printed = [json.loads(line) for line in self.lab.journal(
+            f"dh{n}", "-q", "-o", "json", f"_SYSTEMD_UNIT={unit}").splitlines()]
+        self.assertTrue(printed and printed[-1]["MESSAGE"].startswith(words), printed)
+        for e in printed:
+            self.assertEqual([e.get(f"DHETCD_{f}") for f in ("JOB", "TXN", "STEP", "HOST")],
+                             [job, f"{job}-1", script.split("-")[0], address(n)])
+        told = [e["MESSAGE"] for e in entries
+                if (e.get("DHETCD_UNIT"), e.get("DHETCD_HOST"), e.get("_COMM")) == (unit, address(n), "dhetcd-worker")]
+        self.assertEqual(told, [f"{address(n)}: {e['MESSAGE']}" for e in printed])
+
+
 class GrowAsOneJob(LabCase):
-    """1 → 3 as one job, same CA and passwords: no member is restarted; then 3 → 5."""
+    """1 → 3 as one job, same CA and passwords: no member is restarted; then 3 → 5 with a new CA."""
 
     lab_options = {"hosts": 5, "members": 1, "switches": {"ca": "same", "latest": "absolute", "id_length": 8}}
 
@@ -83,12 +101,13 @@ class GrowAsOneJob(LabCase):
             self.assertEqual(self.invocation("dh1"), before, "a member was restarted that needed none")
         print(f"\n1 → 3 as one job, same CA: {writer.check(expect_writes=100)}")
 
+        self.lab.set_switch(None, ca="new")
         with self.lab.writer() as writer:
             self.add(address(4), address(5))
             self.assert_voters(5)
             self.assert_configs(5)
             self.assert_nothing_left()
-        print(f"3 → 5 as one job, same CA: {writer.check(expect_writes=100)}")
+        print(f"3 → 5 as one job, new CA: {writer.check(expect_writes=100)}")
 
 
 class GrowToTheLetter(LabCase):
@@ -214,38 +233,46 @@ class GrowUnhealthyLeader(LabCase):
 
 
 class Queue(LabCase):
-    """A second job waits its turn, or is refused; stop rolls back; status shows the step."""
+    """A second job waits its turn, or is refused; stop rolls back; status shows the step. Then 1 → 2 → 3, same CA."""
 
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def test_queue(self):
         self.lab.exec("dh1", ["mkdir", "-p", METRICS])
         self.lab.break_script("dh1", "config_generator", "hang")
-        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
-        status = self.wait_status(address(2), "generate")
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(3)}"])
+        status = self.wait_status(address(3), "generate")
         self.assertIn("[4/16] generate", status)
         self.wait("a shutdown is inhibited", lambda: "dhetcd" in self.inhibitors())
 
-        refused = self.dhetcd("add", "--no-wait", address(3))
+        refused = self.dhetcd("add", "--no-wait", address(2))
         self.assertEqual(refused.returncode, BUSY, refused.stdout + refused.stderr)
         first = self.newest_job()
         self.assertIn(first["job"], refused.stderr)
 
-        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(3)}"])
-        self.assertIn(first["job"], self.wait_status(address(3), "waiting"))
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(2)}"])
+        self.assertIn(first["job"], self.wait_status(address(2), "waiting"))
 
         # Stopping the first puts everything back, and then the second has its turn.
         self.lab.mend("dh1", "config_generator")
-        self.lab.exec("dh1", ["systemctl", "stop", f"dhetcd-add@{address(2)}"], timeout=120)
-        self.assertEqual(self.job(first["job"])["state"], "rolled-back")
-        self.wait_unit_gone(address(3))
-        self.assert_voters(2)
-        self.assertEqual(self.newest_job()["state"], "committed")
+        with self.lab.writer() as writer:
+            self.lab.exec("dh1", ["systemctl", "stop", f"dhetcd-add@{address(3)}"], timeout=120)
+            self.assertEqual(self.job(first["job"])["state"], "rolled-back")
+            self.wait_unit_gone(address(2))
+            self.assert_voters(2)
+            self.assertEqual(self.newest_job()["state"], "committed")
+            self.check_metrics()
+            self.add(address(3))
+            self.assert_voters(3)
+            self.assert_configs(3)
+            self.assert_nothing_left()
+        print(f"\n1 → 3 node by node, same CA: {writer.check(expect_writes=100)}")
 
+    def check_metrics(self):
         self.wait("a shutdown is allowed", lambda: "dhetcd" not in self.inhibitors())
         metrics = self.lab.read("dh1", f"{METRICS}/dhetcd.prom")
         for line in ('dhetcd_jobs{state="rolled-back"} 1', "dhetcd_last_job_success 1",
-                     f'dhetcd_last_job_steps{{node="{address(3)}",result="undone"}} 0'):
+                     f'dhetcd_last_job_steps{{node="{address(2)}",result="undone"}} 0'):
             self.assertIn(f"{line}\n", metrics)
 
     def inhibitors(self):
