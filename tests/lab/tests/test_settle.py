@@ -36,6 +36,14 @@ class SettleCase(LabCase):
 
     def setUp(self):
         self.before, self.list_before = states(self.lab), members(self.lab)
+        self.writer = self.lab.writer()
+        self.writer.start()
+        self.addCleanup(self.writer.stop)
+
+    def tearDown(self):
+        """Whatever went down: no acknowledged write is lost."""
+        self.writer.stop()
+        self.writer.check(expect_writes=20)
 
     def ended(self):
         return self.newest_job()["state"] in ENDED
