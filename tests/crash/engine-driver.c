@@ -13,7 +13,8 @@
 #include "world.h"
 
 static const char usage[] =
-        "Usage: engine-driver prepare|run|settle|check|trace DIR\n"
+        "Usage: engine-driver prepare|run|settle|check DIR\n"
+        "       engine-driver prepare|trace SCENARIO DIR\n"
         "       engine-driver kills|kills-twice|calls|allocations|torn|damage SCENARIO DIR "
         "[--share=N] [--seed=N] [--stop]\n"
         "       engine-driver ext4|xfs SCENARIO DIR [--share=N] [--seed=N] [--stop] [--killed=CALL]\n";
@@ -38,14 +39,15 @@ static int simple(const char *verb, const char *dir) {
         if (streq(verb, "settle"))
                 return told(plan_settle(0, &why), why);
         if (streq(verb, "check"))
-                return told(plan_check(), NULL);
-        if (streq(verb, "trace")) {
-                hooks_count()->trace = 1;
-                hooks_arm(&(Hook){ .mode = HOOK_COUNT });
-                return told(scenario_run(SCENARIO_ROLLBACK, 0), NULL);
-        }
+                return told(plan_check(false), NULL);
         (void) fputs(usage, stderr);
         return 2;
+}
+
+static int trace(Scenario s) {
+        hooks_count()->trace = 1;
+        hooks_arm(&(Hook){ .mode = HOOK_COUNT });
+        return told(scenario_run(s, 0), NULL);
 }
 
 static int sweep(const char *kind, const char *scenario, const char *dir, const Choice *c) {
@@ -58,6 +60,10 @@ static int sweep(const char *kind, const char *scenario, const char *dir, const 
                 return 2;
         }
         world_set_base(dir);
+        if (streq(kind, "prepare"))
+                return told(scenario_prepare(s), NULL);
+        if (streq(kind, "trace"))
+                return trace(s);
         if (streq(kind, "kills") || streq(kind, "kills-twice"))
                 sweep_kills(s, c, streq(kind, "kills-twice"), &t);
         else if (streq(kind, "calls"))

@@ -241,7 +241,7 @@ static int run_with_pictures(void *userdata) {
 /* ---- what is left after the power cut ---- */
 
 static int recover(unsigned long i) {
-        _cleanup_free_ char *promises = NULL, *why = NULL;
+        _cleanup_free_ char *promises = NULL;
         _cleanup_close_ int fd = open(of("img", i), O_RDONLY | O_CLOEXEC);
         int r;
 
@@ -255,14 +255,9 @@ static int recover(unsigned long i) {
                 return 1;
         }
 
-        if (!world_config_is_whole() || !promises_hold(promises))
+        if (!promises_hold(promises))
                 return 1;
-        r = plan_settle(0, &why);
-        if (r < 0) {
-                (void) complain("cannot be settled: %s", error_text(why, r));
-                return 1;
-        }
-        r = plan_check();
+        r = plan_settle_and_check();
         return r < 0 ? 1 : ENDED + r;
 }
 

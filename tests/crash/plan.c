@@ -14,12 +14,16 @@
 #include "dhetcdd/host-record.h"
 #include "hooks.h"
 #include "promise.h"
+#include "store.h"
 #include "txn/snapshot.h"
 #include "txn/txn.h"
 #include "world.h"
 
 #define CHANGES 1U
 #define FIRST "first" /* the snapshot that the undo of all is proved against */
+
+/* The present scenario begins behind the point of no return. */
+static bool forward_only;
 
 /* What one process does with the transaction. */
 static struct {
@@ -104,6 +108,13 @@ static int restore(const char *name, char **reterr) {
         return r == -ENOENT ? 0 : r; /* the worker died before it was taken, and so before any change */
 }
 
+/* As a vendor's script writes: nothing of it is synced. */
+static int scribble(const char *path, const char *text) {
+        _cleanup_close_ int fd = open(in(path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+
+        return fd < 0 ? -errno : write_all(fd, text, strlen(text));
+}
+
 /* As a host does what it is asked: an intent in its record, the work, and the answer. */
 static int recorded(const char *step, const char *operation, int (*work)(const char *step, char **reterr),
                     char **reterr) {
@@ -152,6 +163,15 @@ static int lock_apply(void *world, char **reterr) {
         return r < 0 ? r : take(FIRST, digest, reterr);
 }
 
+/* As a host does that is released: what is not needed goes, and nobody waits for it. */
+static int release(void) {
+        int r = forget("world/lock");
+
+        if (r >= 0)
+                (void) (snapshot_prune(in("store"), NULL) < 0);
+        return r;
+}
+
 /* The last word of the undo: all is as it was, and only then the lock goes. */
 static int lock_undo(void *world, char **reterr) {
         _cleanup_strv_ char **differences = NULL;
@@ -162,7 +182,7 @@ static int lock_undo(void *world, char **reterr) {
                 return r;
         if (r > 0)
                 return fail(reterr, -EUCLEAN, "not as it was: %s", differences[0]);
-        return forget("world/lock");
+        return release();
 }
 
 static int config_work(const char *step, char **reterr) {
@@ -209,6 +229,41 @@ static int clients_apply(void *world, char **reterr) {
         return recorded("clients", "Unpack", clients_work, reterr);
 }
 
+/* What a script wrote is on disk before its end is told. */
+static int sync_world(void) {
+        _cleanup_close_ int fd = open(in("world"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
+}
+
+static int script_work(const char *step, char **reterr) {
+        static const char *const changed[] = { "world/etc/keys", "world/etc/settings", "world/etc/settings.new",
+                                               "world/etc/stale" };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(changed); i++)
+                promise_begin(changed[i]);
+        if (mkdir(in("world/etc/keys"), 0750) < 0 && errno != EEXIST)
+                return -errno;
+        r = scribble("world/etc/keys/root.key", "a key\n");
+        if (r >= 0)
+                r = scribble("world/etc/settings.new", "new settings\n");
+        if (r < 0)
+                return r;
+        if (rename(in("world/etc/settings.new"), in("world/etc/settings")) < 0 ||
+            (unlink(in("world/etc/stale")) < 0 && errno != ENOENT))
+                return -errno;
+
+        r = sync_world();
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(changed); i++)
+                promise_path(changed[i]);
+        return r;
+}
+
+static int script_apply(void *world, char **reterr) {
+        return recorded("script", "RunScript", script_work, reterr);
+}
+
 static int links_apply(void *world, char **reterr) {
         int r;
 
@@ -232,6 +287,10 @@ static int clients_undo(void *world, char **reterr) {
         return recorded("clients", "Restore", restore, reterr);
 }
 
+static int script_undo(void *world, char **reterr) {
+        return recorded("script", "Restore", restore, reterr);
+}
+
 static int links_undo(void *world, char **reterr) {
         int r = forget("world/way.new"); /* lies outside the roots */
 
@@ -251,8 +310,10 @@ static int promote_happened(void *world, char **reterr) {
         return path_exists(in("world/promoted"));
 }
 
+/* Whoever has a vote keeps it: it would be taken back only by who did not look. */
 static int promote_undo(void *world, char **reterr) {
-        return forget("world/promoted");
+        return promote_happened(world, reterr) == 0 ? forget("world/promoted")
+                                                    : fail(reterr, -EBUSY, "what has happened is not undone");
 }
 
 static int finish_work(const char *step, char **reterr) {
@@ -266,7 +327,7 @@ static int finish_apply(void *world, char **reterr) {
 }
 
 static int unlock_apply(void *world, char **reterr) {
-        return forget("world/lock");
+        return release();
 }
 
 static const Step all[] = {
@@ -274,6 +335,7 @@ static const Step all[] = {
         { .name = "lock", .title = "Locking", .undo_last = true, .apply = lock_apply, .undo = lock_undo },
         { .name = "config", .title = "Editing", .changes = CHANGES, .apply = config_apply, .undo = config_undo },
         { .name = "clients", .title = "Unpacking", .changes = CHANGES, .apply = clients_apply, .undo = clients_undo },
+        { .name = "script", .title = "Running", .changes = CHANGES, .apply = script_apply, .undo = script_undo },
         { .name = "links",
           .title = "Moving",
           .changes = CHANGES,
@@ -289,7 +351,7 @@ static const Step all[] = {
         { .name = "finish", .title = "Finishing", .changes = CHANGES, .apply = finish_apply },
         { .name = "unlock", .title = "Unlocking", .apply = unlock_apply },
 };
-static const Step *const steps[] = { all, all + 1, all + 2, all + 3, all + 4, all + 5, all + 6, all + 7 };
+static const Step *const steps[] = { all, all + 1, all + 2, all + 3, all + 4, all + 5, all + 6, all + 7, all + 8 };
 
 /* ---- the transaction ---- */
 
@@ -360,6 +422,7 @@ int scenario_prepare(Scenario s) {
         int status, r = world_prepare();
         pid_t pid;
 
+        forward_only = s == SCENARIO_SETTLE_FORWARD;
         if (r < 0 || s < SCENARIO_SETTLE_BACK)
                 return r;
         pid = fork();
@@ -382,6 +445,10 @@ int scenario_run(Scenario s, uint64_t settle_usec) {
 
 /* ---- the oracle ---- */
 
+bool plan_must_commit(void) {
+        return forward_only || path_exists(in("world/promoted")) == 1;
+}
+
 static int fingerprint(char ret[static 3 * DIGEST_HEX_SIZE]) {
         static const char *const logs[] = { "txn/log.jsonl", "record/log.jsonl" };
         char path[PATH_MAX], *roots[] = { path, NULL };
@@ -399,16 +466,6 @@ static int fingerprint(char ret[static 3 * DIGEST_HEX_SIZE]) {
         return r;
 }
 
-/* What a crash left in the store is removed when it is pruned, and what snapshots need stays. */
-static bool store_is_clean(void) {
-        _cleanup_free_ char *why = NULL;
-        int r = snapshot_prune(in("store"), &why);
-
-        if (r < 0)
-                return complain("the store cannot be pruned: %s", error_text(why, r));
-        return true;
-}
-
 static bool only_log_in(const char *folder) {
         _cleanup_(closedirp) DIR *dir = opendir(in(folder));
         struct dirent *entry;
@@ -419,7 +476,7 @@ static bool only_log_in(const char *folder) {
         return true;
 }
 
-int plan_check(void) {
+int plan_check(bool must_commit) {
         char before[3 * DIGEST_HEX_SIZE], after[3 * DIGEST_HEX_SIZE];
         _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
@@ -436,7 +493,10 @@ int plan_check(void) {
                                 txn_reason_of(records)),
                        -EUCLEAN;
         is_new = state == TXN_COMMITTED;
-        if (!world_is(is_new) || !store_is_clean() || !only_log_in("txn") || !only_log_in("record"))
+        if (must_commit && !is_new)
+                return complain("what is not undone had happened, and the log says %s", txn_state_to_string(state)),
+                       -EUCLEAN;
+        if (!world_is(is_new) || !store_is_clean(in("store")) || !only_log_in("txn") || !only_log_in("record"))
                 return complain("and the log says %s", txn_state_to_string(state)), -EUCLEAN;
 
         r = fingerprint(before);
@@ -451,4 +511,17 @@ int plan_check(void) {
         if (memcmp(before, after, sizeof(before)) != 0)
                 return complain("settling again changed something"), -EUCLEAN;
         return is_new ? TXN_COMMITTED : TXN_ROLLED_BACK;
+}
+
+int plan_settle_and_check(void) {
+        _cleanup_free_ char *why = NULL;
+        bool must_commit = plan_must_commit();
+        int r;
+
+        if (!world_config_is_whole())
+                return -EUCLEAN;
+        r = plan_settle(0, &why);
+        if (r < 0)
+                return complain("cannot be settled: %s", error_text(why, r)) ? 0 : r;
+        return plan_check(must_commit);
 }

@@ -83,17 +83,8 @@ static int settle_hooked(void *userdata) {
 }
 
 static int settle_and_check(void *userdata) {
-        _cleanup_free_ char *why = NULL;
-        int r;
+        int r = plan_settle_and_check();
 
-        if (!world_config_is_whole())
-                return NO_STATE;
-        r = plan_settle(0, &why);
-        if (r < 0) {
-                (void) complain("cannot be settled: %s", error_text(why, r));
-                return NO_STATE;
-        }
-        r = plan_check();
         return r < 0 ? NO_STATE : ENDED + r;
 }
 
@@ -302,6 +293,7 @@ static int put_log(const Damage *d) {
 /* Either it ends as it should, or it says what is wrong, with the path and what to do: never a wrong success. */
 static int settle_damaged(void *userdata) {
         const Damage *d = userdata;
+        bool must_commit = plan_must_commit();
         _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
         const char *said;
@@ -309,7 +301,7 @@ static int settle_damaged(void *userdata) {
 
         r = plan_settle(0, &why);
         if (r >= 0 && r != TXN_STUCK) {
-                r = plan_check();
+                r = plan_check(must_commit);
                 return r < 0 ? NO_STATE : ENDED + r;
         }
         said = why;

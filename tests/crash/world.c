@@ -34,6 +34,8 @@ static const Entry old_tree[] = {
         { "world/etc/data", NULL, S_IFDIR | 0700, 12, 12, 1500000008 },
         { "world/etc/data/wal", "@5000", S_IFREG | 0600, 12, 12, 1500000009 },
         { "world/etc/obsolete", "to be deleted\n", S_IFREG | 0644, 0, 0, 1500000010 },
+        { "world/etc/settings", "old settings\n", S_IFREG | 0644, 12, 0, 1500000013 },
+        { "world/etc/stale", "of an older package\n", S_IFREG | 0600, 0, 12, 1500000014 },
         { "world/way", "etc/config", S_IFLNK | 0777, 12, 34, 1500000011 },
         { "world/lone", "never changed\n", S_IFREG | 0604, 34, 12, 1500000012 },
 };
@@ -49,6 +51,9 @@ static const Entry new_tree[] = {
         { "world/etc/data.aside", NULL, S_IFDIR | 0700, 12, 12, 1500000008 },
         { "world/etc/data.aside/wal", "@5000", S_IFREG | 0600, 12, 12, 1500000009 },
         { "world/etc/fresh", "fresh\n", S_IFREG | 0600, 12, 34, 0 },
+        { "world/etc/keys", NULL, S_IFDIR | 0750, 0, 0, 0 },
+        { "world/etc/keys/root.key", "a key\n", S_IFREG | 0640, 0, 0, 0 },
+        { "world/etc/settings", "new settings\n", S_IFREG | 0640, 0, 0, 0 },
         { "world/later", "made later\n", S_IFREG | 0644, 0, 0, 0 },
         { "world/way", "etc/fresh", S_IFLNK | 0777, 0, 0, 0 },
         { "world/lone", "never changed\n", S_IFREG | 0604, 34, 12, 1500000012 },
