@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What no transaction may leave on a host once it has ended."""
 
+import hashlib
 import json
 
 # The names of files that are written beside others, and of those that belong there.
@@ -45,9 +46,37 @@ def files(host):
                 yield f"temporary file {tree}/{path.relative_to(top)}"
 
 
+def inhibitors(lab, host):
+    """logind's, of ours: (what, who, why, mode, uid, pid) each."""
+    done = lab.exec(host.name, ["busctl", "--json=short", "call", "org.freedesktop.login1", "/org/freedesktop/login1",
+                                "org.freedesktop.login1.Manager", "ListInhibitors"])
+    for one in json.loads(done.stdout)["data"][0]:
+        if "dhetcd" in one[1]:
+            yield f"inhibitor {one}"
+
+
+def store(host):
+    """The snapshots are whole, as "dhetcd rollback" needs them, and the store has nothing but them."""
+    top, needed = host.path("/var/lib/dhetcd/store"), set()
+    for manifest in top.glob("snapshots/*"):
+        if manifest.suffix != ".json":
+            yield f"unfinished manifest {manifest.name}"
+        else:
+            needed |= {e["sha256"] for e in json.loads(manifest.read_text())["tree"]["entries"] if "sha256" in e}
+    found = {path.parent.name + path.name: path for path in top.glob("objects/*/*")}
+    for name in needed - found.keys():
+        yield f"a snapshot without its object {name}"
+    for name, path in found.items():
+        if name not in needed:
+            yield f"object {name} of no snapshot"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != name:
+            yield f"damaged object {name}"
+
+
 def of(lab, host):
     """One line for each thing."""
-    return [f"{host.name}: {x}" for x in (*units(lab, host), *processes(lab, host), *files(host))]
+    return [f"{host.name}: {x}" for x in (*units(lab, host), *processes(lab, host), *inhibitors(lab, host), *files(host),
+                                          *store(host))]
 
 
 def listeners(lab, host):
