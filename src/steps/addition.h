@@ -114,7 +114,7 @@ Host *addition_find_member(Addition *a, uint64_t member_id);
 size_t addition_members(const Addition *a); /* voters before the addition */
 
 /* All of the plan; with the others below, only those that are not lost. */
-#define FOREACH_PLANNED(h, a) for (Host *h = (a)->hosts; h < (a)->hosts + (a)->n_hosts; h++)
+#define FOREACH_PLANNED(h, a) for (Host *h = (a)->hosts; h && h < (a)->hosts + (a)->n_hosts; h++)
 #define FOREACH_HOST(h, a)                                                                                             \
         FOREACH_PLANNED (h, a)                                                                                         \
                 if (!h->lost)

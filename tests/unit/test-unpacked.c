@@ -177,9 +177,10 @@ static void set(const char *path, uid_t uid, gid_t gid, mode_t mode) {
 }
 
 static void test_readable(void **state) {
-        _cleanup_free_ char *ssl = format("%s/ssl", dir), *path = key = format("%s/key", ssl);
+        _cleanup_free_ char *ssl = format("%s/ssl", dir), *path = format("%s/key", ssl);
         _cleanup_strv_ char **list = NULL;
 
+        key = path;
         if (geteuid() != 0)
                 skip();
         assert_int_equal(mkdir(ssl, 0700), 0);
