@@ -165,7 +165,7 @@ char *script_unit_name(const char *txn, const char *step, const char *script) {
 
 /* Where the vendor's scripts write. */
 static const char *const written[] = { DH_ETCD_DIR, DH_SYSCONFIG_DIR, "/etc/systemd/system", DH_ETCD_DATA_PARENT,
-                                       DHETCD_HOST_DIR };
+                                       (DHETCD_HOST_DIR) };
 
 /* The path, or what it will be in: the script may make it. */
 static char *nearest(const char *path, struct stat *ret) {
