@@ -51,23 +51,38 @@ static void alarms(Doctor *d) {
 
 /* ---- versions ---- */
 
-static void mixed_versions(Doctor *d) {
-        const char *first = NULL, *of = NULL;
+static size_t members_with(const Doctor *d, const char *version) {
+        size_t i, n = 0;
         json_t *row;
-        size_t i;
 
+        json_array_foreach ((json_t *) d->members, i, row)
+                n += streq(json_get_string(row, "version"), version);
+        return n;
+}
+
+/* The odd one out, not the one that etcd happens to list first. */
+static void mixed_versions(Doctor *d) {
+        const char *usual = NULL, *of = NULL;
+        size_t i, most = 0;
+        json_t *row;
+
+        json_array_foreach ((json_t *) d->members, i, row) {
+                const char *version = json_get_string(row, "version");
+
+                if (!version || members_with(d, version) <= most)
+                        continue;
+                most = members_with(d, version);
+                usual = version;
+                of = json_get_string(row, "address");
+        }
         json_array_foreach ((json_t *) d->members, i, row) {
                 const char *version = json_get_string(row, "version"), *address = json_get_string(row, "address");
 
-                if (!version)
+                if (!version || streq(version, usual))
                         continue;
-                if (first && !streq(first, version)) {
-                        doctor_command(doctor_found(d, address, "etcd %s; %s has %s", version, of ?: "another", first),
-                                       address, "etcd --version; then install the same version on every member");
-                        return;
-                }
-                first = version;
-                of = address;
+                doctor_command(doctor_found(d, address, "etcd %s; %s has %s", version, of ?: "another", usual), address,
+                               "etcd --version; then install the same version on every member");
+                return;
         }
 }
 

@@ -8,7 +8,7 @@ from test_rollback import Faults
 
 
 class RollbackEtcd34(Faults, LabCase):
-    slow, sample = 2, 0.13
+    slow, sample = 2, 0.07
     lab_options = {"hosts": 4, "members": 3, "suite": "bookworm", "switches": {"ca": "new"}}
 
     def setUp(self):

@@ -48,6 +48,7 @@ class InstallerCase(LabCase):
 
 
 class Install(InstallerCase):
+    slow = 1
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def cnf(self, *argv, expect=0, user=None):
@@ -276,7 +277,7 @@ class Install(InstallerCase):
 class GrowWhole(InstallerCase):
     """The vendor's page from its first to its last step: an operator who is not root, over ssh users who are not."""
 
-    slow = 2
+    slow, sample = 2, 0.5
     lab_options = {"hosts": 5, "members": 1, "switches": {"ca": "same"}}
 
     @classmethod

@@ -283,6 +283,8 @@ class Power(unittest.TestCase):
 
 
 class Growing(unittest.TestCase):
+    sample = 0.34
+
     """The vendor's page to the letter over the stand-ins."""
 
     def grow(self, suffix, members=1, hosts=2, **switches):
@@ -311,6 +313,8 @@ class Growing(unittest.TestCase):
 
 
 class Life(unittest.TestCase):
+    sample = 0.5
+
     def test_two_labs_at_once_and_nothing_left(self):
         a, b = Lab(name("a"), hosts=1, dhetcd=False), Lab(name("b"), hosts=1, dhetcd=False)
         with a, b:

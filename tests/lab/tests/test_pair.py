@@ -70,7 +70,7 @@ Pair.test_promote = case("run.promote.before-intent", ROLLED_BACK)
 
 
 class PairAtEachStep(Pair, LabCase):
-    slow, sample = 2, 0.14
+    slow, sample = 1, 0.07
     lab_options = options("same")
 
 

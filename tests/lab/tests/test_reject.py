@@ -25,6 +25,7 @@ NO_JOBS = ("ffffffff", "", "../../../etc", "x" * 300, "a\nb", "%s%n")
 
 
 class Reject(LabCase):
+    slow, sample = 2, 0.7
     lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "same"}}
 
     def setUp(self):

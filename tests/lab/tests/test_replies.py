@@ -10,6 +10,7 @@ NEW = "dh3"
 
 
 class LostReplies(LabCase):
+    sample = 0.34
     lab_options = {"hosts": 3, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
 
     def failpoints(self, suffix=""):

@@ -66,7 +66,7 @@ class RescueCase(LabCase):
 
 
 class Rescue(RescueCase):
-    slow, sample = 4, 0.4
+    slow, sample = 3, 0.2
     lab_options = {"hosts": 2, "members": 2, "switches": {"ca": "same"}}
 
     def test_1_refused_while_there_is_a_quorum(self):

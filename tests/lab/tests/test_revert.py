@@ -107,12 +107,12 @@ class Revert:
 
 
 class RevertSameCA(Revert, LabCase):
-    slow, sample = 3, 0.67
+    slow, sample = 2, 0.5
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
 
 class RevertNewCA(Revert, LabCase):
-    slow, sample = 2, 0.17
+    slow, sample = 1, 0.17
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "new"}}
 
 

@@ -29,6 +29,7 @@ ARGUMENTS = {
 
 
 class Rights(LabCase):
+    slow = 2
     lab_options = {"hosts": 4, "members": 1, "switches": {"ca": "same"}}
 
     @classmethod

@@ -16,7 +16,7 @@ def clock(seconds):
 
 
 class Schedule(LabCase):
-    slow, sample = 3, 0.6
+    slow, sample = 2, 0.4
     lab_options = {"hosts": 3, "members": 1, "switches": {"ca": "same"}}
 
     def setUp(self):

@@ -94,6 +94,7 @@ class Page(html.parser.HTMLParser):
 
 
 class See(LabCase):
+    slow = 2
     lab_options = {"hosts": 3, "members": 2, "switches": {"ca": "same"}}
 
     @classmethod

@@ -87,7 +87,7 @@ class SettleCase(LabCase):
 
 
 class Settle(SettleCase):
-    slow, sample = 3, 0.7
+    slow, sample = 2, 0.4
     # The job's host is off in the middle of a step, and of the undo.
     def test_1_job_host_off_in_deploy(self):
         self.off_and_on("deploy", "intent", meanwhile=self.leave_unfinished)

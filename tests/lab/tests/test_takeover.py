@@ -18,7 +18,7 @@ class TakeoverCase(LabCase):
 
 
 class Takeover(TakeoverCase):
-    slow, sample = 3, 0.6
+    slow, sample = 3, 0.4
     lab_options = {"hosts": 4, "members": 3, "switches": {"ca": "same"}}
 
     def take_over(self, job, expect, host="dh2"):
