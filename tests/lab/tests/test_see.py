@@ -302,6 +302,7 @@ class See(LabCase):
 
         self.lab.break_script("dh1", "config_generator", "hang")
         job = self.shown(f"add --no-block {node}", "job", "short")["job"]
+        self.wait("the script hangs", lambda: [e for e in self.journal(job) if e.get("DHETCD_STEP") == "generate"])
         self.assertEqual(self.shown(f"cancel {job}", "job", "short"), {"job": job})
         self.assertEqual(self.shown(f"watch {job}", "transactions", "short", expect=ROLLED_BACK)["state"], "rolled-back")
         self.lab.mend("dh1", "config_generator")
