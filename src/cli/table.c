@@ -134,6 +134,8 @@ size_t terminal_height(int fd) {
 
 /* ---- the table ---- */
 
+#define LAST_READABLE 60U /* of the last column, which is cut, before others are left out for it */
+
 Table *table_new(const Column *columns, size_t n) {
         Table *t = calloc(1, sizeof(Table));
 
@@ -213,8 +215,10 @@ static void print_row(const Table *t, const Cell *cells, const size_t *widths, F
 }
 
 void table_print(const Table *t, FILE *f, int fd, size_t width, bool legend) {
-        size_t widths[TABLE_COLUMNS_MAX] = {}, sum = find_widths(t, widths, legend);
+        size_t widths[TABLE_COLUMNS_MAX] = {}, sum = find_widths(t, widths, legend), last = widths[t->n_columns - 1];
 
+        if (last > LAST_READABLE)
+                sum -= last - LAST_READABLE;
         for (size_t c = t->n_columns; width > 0 && sum > width && c-- > 0;)
                 if (t->columns[c].spare) {
                         sum -= widths[c] + 2;

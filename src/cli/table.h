@@ -2,7 +2,8 @@
 #pragma once
 
 /* A table as text. Cells are copied, without control characters. Columns are as wide as their widest cell; where the
- * whole is wider than the terminal, the columns that can be spared are left out, and then lines are cut. */
+ * whole, with 60 columns of the last, is wider than the terminal, those that can be spared are left out; then lines
+ * are cut. */
 
 #include "cli.h"
 
