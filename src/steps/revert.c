@@ -6,6 +6,7 @@
 #include "revert.h"
 
 #include "basic/error.h"
+#include "basic/failpoint.h"
 #include "cluster.h"
 #include "steps.h"
 
@@ -55,10 +56,19 @@ int addition_check_revert(Addition *a, bool force, char **reterr) {
         r = txn_remember(a->transaction, "looking", json_true(), reterr);
         if (r < 0)
                 return r;
+        FAILPOINT("revert", "look", "begun");
         r = lock_hosts(a, reterr);
+        FAILPOINT("revert", "look", "locked");
         if (r >= 0)
                 r = check(a, force, reterr);
         if (r < 0)
                 addition_unlock(a);
+        FAILPOINT("revert", "look", "done");
         return r;
 }
+
+#if DHETCD_FAILPOINTS
+void revert_failpoints(FILE *out) {
+        fprintf(out, "revert.look.begun\nrevert.look.locked\nrevert.look.done\n");
+}
+#endif

@@ -316,8 +316,12 @@ int takeover_prepare(Addition *a, const TxnLimits *limits, char **reterr) {
 
 #if DHETCD_FAILPOINTS
 void takeover_failpoints(FILE *out) {
-        fprintf(out, "takeover.fence.before-intent\ntakeover.fence.after-intent\ntakeover.fence.first\n"
-                     "takeover.fence.done\ntakeover.assume.before-intent\ntakeover.assume.applied\n"
-                     "takeover.assume.after-done\n");
+        static const char *const points[] = { "fence.before-intent", "fence.after-intent",   "fence.first",
+                                              "fence.done",          "assume.before-intent", "assume.applied",
+                                              "assume.after-done" };
+
+        for (int promoted = 0; promoted < 2; promoted++)
+                for (size_t i = 0; i < ELEMENTSOF(points); i++)
+                        fprintf(out, "%stakeover.%s\n", promoted ? "promoted:" : "", points[i]);
 }
 #endif

@@ -27,5 +27,6 @@ int takeover_was_lost(Addition *a);
 /* Unlocks every host; where this host took the job over, the transaction is closed there with its outcome. */
 int takeover_release(Addition *a, const char *outcome, char **reterr) _must_check_;
 
-/* Prints the names of the failpoints of a takeover, one a line. Only with -Dfailpoints=true. */
+/* Prints the names of the failpoints of a takeover, one a line, and once more with "promoted:": where the former host
+ * had promoted the node. Only with -Dfailpoints=true. */
 void takeover_failpoints(FILE *out);

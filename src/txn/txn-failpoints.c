@@ -47,4 +47,10 @@ void txn_failpoints(const Step *const *steps, size_t n, FILE *out) {
                         name_step(out, settling ? "settle-forward" : "forward", steps[i]);
                 name_points(out, settling ? "settle-forward" : "forward", "end", end);
         }
+
+        for (int settling = 0; settling < 2; settling++) {
+                for (size_t i = n; i > 0; i--)
+                        name_undo(out, settling ? "revert:settle-undo" : "revert:undo", steps[i - 1]);
+                name_points(out, settling ? "revert:settle-undo" : "revert:undo", "end", end);
+        }
 }

@@ -233,6 +233,7 @@ int main(int argc, char *argv[]) {
 #if DHETCD_FAILPOINTS
         if (argc == 2 && streq(argv[1], "failpoints")) {
                 txn_failpoints(plan_add.steps, plan_add.n, stdout);
+                revert_failpoints(stdout);
                 takeover_failpoints(stdout);
                 return EXIT_SUCCESS;
         }

@@ -96,6 +96,10 @@ class Host:
                 return child
         return None
 
+    def network(self):
+        """Its network namespace, as an option of nsenter."""
+        return f"--net=/proc/{self.init_pid()}/ns/net"
+
     # -- commands ---------------------------------------------------------------------------
     def enter(self, argv, timeout=None):
         pid = self.init_pid()

@@ -207,6 +207,15 @@ class Lab:
             self.net.link(at.name, "up")
         self.save_cuts(cuts)
 
+    def break_connections(self, host):
+        """As a long cut does, at once: all TCP connections between a host and others are gone on both ends. False where
+        some are left."""
+        at = self.host(host)
+        left = self.net.destroy(at.network(), ["not", "dst", at.address, "not", "dst", "127.0.0.0/8"])
+        for network in (f"--net={self.net.path}", *(h.network() for h in self.hosts if h is not at and h.init_pid())):
+            left += self.net.destroy(network, ["dst", at.address])
+        return not left
+
     def plug(self, at):
         """After a boot: the link is new, a cut of it stays."""
         if at.name in self.cuts()["links"]:

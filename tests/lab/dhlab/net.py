@@ -65,6 +65,13 @@ class Network:
                       *drops, "}", "}"]
         self.exec(["nft", "-f", "-"], input="\n".join(rules) + "\n")
 
+    @staticmethod
+    def destroy(network, which):
+        """TCP connections of a namespace that ss's filter `which` finds; those that are still there after it, as lines."""
+        ss = ["nsenter", network, "--", "ss", "--no-header", "--tcp", "--numeric", "state", "connected", *which]
+        run([*ss, "--kill"])
+        return run(ss).stdout.splitlines()
+
     @contextlib.contextmanager
     def inside(self):
         """This thread works in the lab's namespace meanwhile."""

@@ -48,26 +48,49 @@ def wait_reached(lab, point, job, host=None):
 
 def reach(lab, job, point, fault):
     """The fault, as soon as the job is at the point. False where it ended without coming there."""
+    name = points.name(point)
     if faults.action(fault) != "wait":
         wait_end(lab, job)
     else:
-        wait_reached(lab, point, job)
+        wait_reached(lab, name, job)
         if faults.file(lab, ".reached").exists():
             faults.do(lab, fault)
-    return point in hits(lab)
+    return name in hits(lab)
 
 
-def begin(lab, point):
-    """The job; where the point is one of a takeover, it has been taken over."""
-    gone = lab.roles.gone
-    if not gone:
-        return start(lab, points.options(point))
-    arm(lab, [f"{points.TAKEN_OVER_AT} wait"], gone)
+def arm_for(lab, point, fault):
+    arm(lab, [*points.lead(point), f"{points.name(point)} {faults.action(fault)}"])
+
+
+def begin(lab, point, fault):
+    """The job, which is to come to the point."""
+    if lab.roles.gone:
+        return begin_takeover(lab, point, fault)
+    if points.is_revert(point):
+        return begin_revert(lab, point, fault)
+    arm_for(lab, point, fault)
+    points.pave(lab, point)
+    return start(lab, points.options(point))
+
+
+def begin_takeover(lab, point, fault):
+    gone, at = lab.roles.gone, points.taken_over_at(point)
+    arm_for(lab, point, fault)
+    arm(lab, [f"{at} wait"], gone)
     job = start(lab, host=gone)
-    wait_reached(lab, points.TAKEN_OVER_AT, job, gone)
+    wait_reached(lab, at, job, gone)
     lab.cut_power(gone)
     arm(lab, [], gone)
     lab.exec(lab.roles.job, ["dhetcd", "settle", "--takeover", "--no-block", job])
+    return job
+
+
+def begin_revert(lab, point, fault):
+    arm(lab, [])
+    job = start(lab, points.options(point))
+    wait_end(lab, job)
+    arm_for(lab, point, fault)
+    lab.exec(lab.roles.job, ["dhetcd", "rollback", "--no-block", job])
     return job
 
 
@@ -83,11 +106,9 @@ def bring_back(lab, job):
 def run_case(bench, shape, point, fault):
     """(was the point hit, the state it ended in or what is wrong, seconds)"""
     lab, began = bench.ready(shape), time.monotonic()
-    arm(lab, [*points.way(point), f"{point} {faults.action(fault)}"])
-    points.pave(lab, point)
     try:
         with lab.writer(rate=10) as writer:
-            job = begin(lab, point)
+            job = begin(lab, point, fault)
             hit = reach(lab, job, point, fault)
             wait_end(lab, job)
             seconds = time.monotonic() - began
@@ -95,7 +116,7 @@ def run_case(bench, shape, point, fault):
             faults.disarm(lab)
             bring_back(lab, job)
             untold = point.endswith("end.after") and fault in ("kill-worker", "power-job")
-            state = oracle.check(bench, job, writer, may_be_untold=untold)
+            state = oracle.check(bench, job, writer, untold, points.is_revert(point))
             oracle.need(not hit or state in points.ends(point, fault), f"it is {state}, and must not be after this")
     except BROKEN as e:
         return failed(bench, point, e, began)
@@ -108,7 +129,7 @@ def run_case(bench, shape, point, fault):
 def failed(bench, point, error, began):
     hit = False
     try:
-        hit = point in hits(bench.lab)
+        hit = points.name(point) in hits(bench.lab)
         bench.keep_logs()
     except (LabError, OSError) as e:
         print(f"the logs cannot be kept: {e}", file=sys.stderr)

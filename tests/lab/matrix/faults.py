@@ -8,11 +8,12 @@ from dhlab.run import wait_until
 
 BASE = "/var/lib/dhetcd/failpoints"
 AWAY = 3  # seconds that a host or a link is away
+LONG = 20  # so long that ssh gives a connection up by itself: after 15 s
 SHUTDOWN_SECONDS = 30  # no job may hold up a host that goes down
 
 # The worker does these to itself; at all other faults it waits at the point until they are done.
 BY_ITSELF = {"kill-worker": "kill", "enospc": "enospc", "eio": "eio"}
-FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new",
+FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new", "cut-job",
           "reboot-job")
 # After these no worker goes on as if nothing had been.
 FATAL = (*BY_ITSELF, "power-job")
@@ -59,17 +60,33 @@ def reboot(lab, host):
     power(lab, host)
 
 
+def cut(lab, host):
+    """Nobody reaches the host, and no connection with it lives on, as if it had been away for long."""
+    lab.cut_link(host)
+    broken = lab.break_connections(host)
+    disarm(lab)
+    time.sleep(AWAY if broken else LONG)
+    lab.mend_link(host)
+
+
+def cut_long(lab, host):
+    """The same without help: the connections end as those who have them find out."""
+    lab.cut_link(host)
+    disarm(lab)
+    time.sleep(LONG)
+    lab.mend_link(host)
+
+
 def do(lab, fault):
     """The worker waits at its point meanwhile."""
     roles = lab.roles
     if fault == "kill-daemon":
         lab.exec(roles.job, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
         disarm(lab)
-    elif fault == "cut-new":
-        lab.cut_link(roles.new)
-        disarm(lab)
-        time.sleep(AWAY)
-        lab.mend_link(roles.new)
+    elif fault in ("cut-new", "cut-job"):
+        cut(lab, roles.new if fault == "cut-new" else roles.job)
+    elif fault == "cut-long":
+        cut_long(lab, roles.new)
     elif fault == "reboot-job":
         reboot(lab, roles.job)
     else:

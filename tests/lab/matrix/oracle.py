@@ -86,18 +86,25 @@ def job_of(lab, job, host=None):
 
 
 # -- how it ended -------------------------------------------------------------------------------
-def check_end(lab, job, may_be_untold):
-    """A closed set of ends, the same in the log, the job, the journal, the bus and the exit code, and one only."""
+def check_end(lab, job, may_be_untold, revert):
+    """A closed set of ends, the same in the log, the job, the journal, the bus and the exit code, and each only once.
+    A job that is taken back has ended before, as committed."""
     state = job_of(lab, job)["state"]
     need(state in ENDED, f"the job is {state}: {job_of(lab, job).get('text')}")
-    ends = [r["state"] for r in log(lab, job) if r["type"] == "end"]
-    need(ends == [state] or not ends and state == "rejected", f"the job is {state}, its log ended as {ends}")
+    records = log(lab, job)
+    ends = [r["state"] for r in records if r["type"] == "end"]
+    reverted = any(r["type"] == "revert" for r in records)
+    expected = ["committed", state] if reverted else [state]
+    need(ends == expected or not ends and state == "rejected", f"the job is {state}, its log ended as {ends}")
+    need(revert or not reverted, "it was taken back, and nobody asked for that")
     told = leftovers.told(lab, lab.host(lab.roles.job), f"DHETCD_JOB={job}")
     for kind, events in (("transaction", TXN_EVENTS), ("job", JOB_EVENTS)):
-        found = [name for name, event in events.items() for m in told if m == event]
+        found = [name for m in told for name, event in events.items() if m == event]
         # Whose process dies between the last record and its line tells it nowhere; the job's line is the daemon's.
-        untold = kind == "transaction" and not found and (may_be_untold or not ends)
-        need(found == [state] or untold, f"the journal tells of the {kind}'s end: {found}")
+        untold = kind == "transaction" and found == expected[:-1] and (may_be_untold or not ends)
+        # What could not be taken back is as it was, and the job tells so.
+        wanted = ["committed", state] if kind == "job" and revert else expected
+        need(found == wanted or untold, f"the journal tells of the {kind}'s end: {found}")
     if lab.roles.gone:
         old = job_of(lab, job, lab.roles.gone)["state"]
         need(old == state, f"the host that lost the job says {old}, the one that took it over {state}")
@@ -241,10 +248,10 @@ def check_settled(lab, job, state):
     need(states(lab) == hosts and members(lab) == listed, "a second settling changed something")
 
 
-def check(bench, job, writer, may_be_untold=False):
+def check(bench, job, writer, may_be_untold=False, revert=False):
     """Returns the state; raises Broken, or LabError, where an invariant does not hold."""
     lab, before = bench.lab, bench.before
-    state = check_end(lab, job, may_be_untold)
+    state = check_end(lab, job, may_be_untold, revert)
     if state == "committed":
         check_committed(bench, lab, before)
     else:

@@ -9,20 +9,39 @@ ONLY_NEW_CA = ("trust",)
 # With restart=always a member is restarted also where nothing asks for it.
 ONLY_RESTARTING = ("restart",)
 SCRIPT = "enable_dh_etcd_systemd"
-TAKEN_OVER_AT = "run.sync.after-intent"  # the job's host is gone then, with a learner in the member list
+# Where the job's host is gone: with a learner in the member list, or with a voter.
+TAKEN_OVER_AT = {"": "run.sync.after-intent", "promoted": "run.promote.after-commit"}
 
 
 def declared(lab):
+    """Each is [WAY:]NAME: where a job comes to the failpoint NAME in two ways, WAY names the second one."""
     return lab.exec(lab.roles.job, [WORKER, "failpoints"]).stdout.split()
+
+
+def name(point):
+    return point.rpartition(":")[2]
+
+
+def phase_of(point):
+    return name(point).split(".")[0]
 
 
 def step_of(point):
     return point.split(".")[1]
 
 
+def is_revert(point):
+    """A committed job is taken back."""
+    return point.startswith("revert")
+
+
+def taken_over_at(point):
+    return TAKEN_OVER_AT[point.rpartition(":")[0]]
+
+
 def shape(point, new_ca=False):
     """Of the lab that the point needs."""
-    if point.startswith("takeover."):
+    if phase_of(point) == "takeover":
         return "takeover"
     return "new" if new_ca or step_of(point) in ONLY_NEW_CA else "same"
 
@@ -31,15 +50,15 @@ def options(point):
     return ["--restart=always"] if step_of(point) in ONLY_RESTARTING else []
 
 
-def way(point):
+def lead(point):
     """Lines of the failpoints' file that make a job come to the point at all."""
-    phase, step = point.split(".")[:2]
+    phase = phase_of(point)
     if phase == "settle-run":
-        return [f"run.{step}.applied kill"]
+        return [f"run.{step_of(point)}.applied kill"]
     if phase == "settle-forward":
         return ["forward.finish.before-intent kill"]
     if phase in ("settle-undo", "settle"):
-        return ["run.sync.after-intent kill"]
+        return ["undo.finish.after-intent kill" if is_revert(point) else "run.sync.after-intent kill"]
     return []
 
 
@@ -56,9 +75,11 @@ def unpave(lab, point):
 
 def ends(point, fault):
     """The closed set of states that the fault at the point may end in."""
-    phase, step, at = point.split(".")[0], step_of(point), point.split(".")[-1]
-    if phase in ("forward", "settle-forward", "settle-run"):
+    phase, step, at = phase_of(point), step_of(point), point.split(".")[-1]
+    if phase in ("forward", "settle-forward", "settle-run") or point.startswith("promoted:"):
         return {"committed"}
+    if phase == "revert":  # it only looks whether it may, and who dies then has changed nothing
+        return {"committed"} if fault == "kill-worker" else {"committed", "rolled-back"}
     if phase != "run":
         return {"rolled-back"}
     if step == "promote" and at != "before-intent":

@@ -24,7 +24,7 @@ class Table:
             self.hit.add(point)
         if outcome not in GOOD:
             self.wrong.append(f"{point}/{fault}: {outcome}")
-        print(f"{self.cases:5}  {point + '/' + fault:52} {'hit ' if hit else 'MISS'} {seconds:6.1f} s  {outcome}",
+        print(f"{self.cases:5}  {point + '/' + fault:56} {'hit ' if hit else 'MISS'} {seconds:6.1f} s  {outcome}",
               flush=True)
 
     def show(self):

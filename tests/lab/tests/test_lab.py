@@ -113,6 +113,15 @@ class OneLab(unittest.TestCase):
     def test_nothing_leads_out_of_the_lab(self):
         self.assertEqual(self.lab.exec("dh1", ["ip", "route", "show", "default"]).stdout, "")
 
+    def test_break_connections(self):
+        ssh = self.lab.host("dh1").enter(["ssh", "-o", "BatchMode=yes", "-i", "/etc/dhetcd/ssh/id_ed25519", "dh2",
+                                          "echo up; sleep 60"])
+        with subprocess.Popen(ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True) as one:
+            self.assertEqual(one.stdout.readline(), "up\n")
+            self.assertTrue(self.lab.break_connections("dh2"))
+            self.assertEqual(one.wait(5), 255)
+
     def test_cut_link_and_mend_link(self):
         lab, dh1, dh2, dh3 = self.lab, *self.lab.hosts
 
