@@ -135,10 +135,13 @@ static void foresee(void *world, StepForecast *f) {
         f->why = "a running etcd reads its certificates at each handshake: it needs no restart for them";
 }
 
+static const char *const scripts[] = { "unpackage-server", "unpackage-client", NULL };
+
 const Step step_deploy = {
         .name = "deploy",
         .title = "Unpacking the package on the members and the new node",
         .changes = CHANGES_MEMBERS | CHANGES_NEW | CHANGES_THIS_HOST,
+        .scripts = scripts,
         .undoes = "every host gets its old files back; members that were restarted are restarted with them",
         .foresee = foresee,
         .apply = apply,

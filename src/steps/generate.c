@@ -86,10 +86,13 @@ static void foresee(void *world, StepForecast *f) {
                             : "config_generator.sh runs, and the cluster keeps its ID";
 }
 
+static const char *const scripts[] = { "generate", NULL };
+
 const Step step_generate = {
         .name = "generate",
         .title = "Generating the configuration package for all nodes",
         .changes = CHANGES_THIS_HOST,
+        .scripts = scripts,
         .undoes = "the package of before is back",
         .foresee = foresee,
         .check = check,

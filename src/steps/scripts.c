@@ -3,7 +3,6 @@
 #include "scripts.h"
 
 #include "basic/error.h"
-#include "steps.h"
 
 int skip_step(char **ret_why, const char *why) {
         (void) fail(ret_why, -EALREADY, "%s", why);
@@ -11,16 +10,6 @@ int skip_step(char **ret_why, const char *why) {
 }
 
 /* ---- what they print ---- */
-
-/* What the steps run on other hosts. */
-static const struct {
-        const Step *step;
-        const char *script;
-} scripts[] = {
-        { &step_deploy, "unpackage-server" },
-        { &step_deploy, "unpackage-client" },
-        { &step_start, "enable" },
-};
 
 static bool was_relayed(const Addition *a, const char *unit, const char *address) {
         const json_t *hosts = json_object_get(txn_recall(a->transaction, "relayed"), unit);
@@ -116,9 +105,8 @@ int restore_hosts(Addition *a, const Step *step, char **reterr) {
                 if (r > 0)
                         addition_event(a, EVENT_HOST_RESTORED, LOG_NOTICE, h, "%s: files are again as before \"%s\"",
                                        h->address, step->name);
-                for (size_t i = 0; i < ELEMENTSOF(scripts) && r >= 0; i++)
-                        if (scripts[i].step == step)
-                                relay_rest(a, h, step->name, scripts[i].script);
+                for (const char *const *script = step->scripts; script && *script && r >= 0; script++)
+                        relay_rest(a, h, step->name, *script);
                 RET_GATHER(result, r);
         }
         return result;

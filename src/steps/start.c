@@ -100,10 +100,13 @@ static void foresee(void *world, StepForecast *f) {
         f->why = "etcd is started on the new node for the first time";
 }
 
+static const char *const scripts[] = { "enable", NULL };
+
 const Step step_start = {
         .name = "start",
         .title = "Starting etcd on the new node",
         .changes = CHANGES_NEW,
+        .scripts = scripts,
         .undoes = "etcd is stopped and disabled there, its data moved aside, the files are as before",
         .foresee = foresee,
         .apply = apply,

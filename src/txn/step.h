@@ -23,6 +23,9 @@ typedef struct Step {
         /* Which hosts it changes: bits that mean something to the plan's snapshot() only. 0: no host's files. */
         unsigned changes;
 
+        /* The vendor's scripts that it runs, then NULL: for the plan's own functions, as above. NULL: none. */
+        const char *const *scripts;
+
         unsigned asks;      /* which hosts it needs beside those: the same bits */
         const char *undoes; /* what its undo comes to, as a clause ("they get their old files back"); NULL: nothing */
         void (*foresee)(void *world, StepForecast *forecast); /* after the first step; NULL: nothing to say */

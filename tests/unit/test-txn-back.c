@@ -12,13 +12,8 @@ static void test_undo_fails_once(void **state) {
                         new_world();
                         w->fail_step = (int) step;
                         w->fail_point = point;
-                        w->die_step = COMMIT - 1; /* then the settling must undo, and its undo fails once */
-                        w->die_point = AFTER_PROVE;
-                        if (fork() == 0) {
-                                (void) drive(false, 0);
-                                _exit(0);
-                        }
-                        assert_true(wait(NULL) > 0);
+                        /* Then the settling must undo, and its undo fails once. */
+                        assert_true(killed_at(COMMIT - 1, AFTER_PROVE, run));
                         assert_end(drive(true, 60 * USEC_PER_SEC), TXN_ROLLED_BACK);
                 }
 }
@@ -28,13 +23,7 @@ static void test_undo_never_works(void **state) {
         w->fail_step = 1;
         w->fail_point = BEFORE_UNDO;
         w->fail_times = UINT_MAX;
-        w->die_step = 2;
-        w->die_point = AFTER_APPLY;
-        if (fork() == 0) {
-                (void) drive(false, 0);
-                _exit(0);
-        }
-        assert_true(wait(NULL) > 0);
+        assert_true(killed_at(2, AFTER_APPLY, run));
         assert_int_equal(drive(true, 0), TXN_STUCK);
         /* Left are the failing one, and the one whose undo is the last word; the other was undone all the same. */
         assert_int_equal(bits(), 1 << 1 | 1 << 0);
@@ -90,14 +79,7 @@ static void test_revert_killed_everywhere(void **state) {
                 for (int point = BEFORE_UNDO; point <= AFTER_UNDO; point++) {
                         new_world();
                         assert_int_equal(drive(false, 0), TXN_COMMITTED);
-                        w->die_step = (int) step;
-                        w->die_point = point;
-                        if (fork() == 0) {
-                                (void) take_back();
-                                _exit(0);
-                        }
-                        assert_true(wait(NULL) > 0);
-                        assert_int_equal(w->die_step, -1);
+                        assert_true(killed_at(step, point, take_back));
                         assert_int_equal(drive(true, 0), TXN_ROLLED_BACK);
                         assert_int_equal(bits(), 0);
                 }
@@ -149,13 +131,7 @@ static void test_stuck_again_and_again(void **state) {
         w->fail_step = 1;
         w->fail_point = BEFORE_UNDO;
         w->fail_times = UINT_MAX;
-        w->die_step = 2;
-        w->die_point = AFTER_APPLY;
-        if (fork() == 0) {
-                (void) drive(false, 0);
-                _exit(0);
-        }
-        assert_true(wait(NULL) > 0);
+        assert_true(killed_at(2, AFTER_APPLY, run));
         assert_bounded("step 1 fails");
         w->fail_times = 0;
         assert_end(drive(true, 0), TXN_ROLLED_BACK);
@@ -208,13 +184,7 @@ static void test_going_down(void **state) {
         w->fail_step = 1;
         w->fail_point = BEFORE_UNDO;
         w->fail_times = UINT_MAX;
-        w->die_step = 2;
-        w->die_point = AFTER_APPLY;
-        if (fork() == 0) {
-                (void) drive(false, 0);
-                _exit(0);
-        }
-        assert_true(wait(NULL) > 0);
+        assert_true(killed_at(2, AFTER_APPLY, run));
         w->down = true;
         assert_int_equal(drive(true, 3600 * USEC_PER_SEC), -ESHUTDOWN);
         w->down = false;

@@ -83,31 +83,11 @@ static void test_killed_everywhere(void **state) {
                 for (int point = BEFORE_CHECK; point < BEFORE_UNDO; point++)
                         for (unsigned again = 0; again <= STEPS; again++) {
                                 bool happens = step > COMMIT || (step == COMMIT && point >= AFTER_APPLY);
-                                int status;
-                                pid_t pid;
 
                                 new_world();
-                                w->die_step = (int) step;
-                                w->die_point = point;
-                                pid = fork();
-                                if (pid == 0) {
-                                        (void) drive(false, 0);
-                                        _exit(0);
-                                }
-                                assert_int_equal(waitpid(pid, &status, 0), pid);
-                                assert_true(WIFSIGNALED(status));
-
-                                if (again < STEPS) { /* killed a second time, if settling comes there */
-                                        w->die_step = (int) again;
-                                        w->die_point = happens ? AFTER_APPLY : AFTER_UNDO;
-                                        pid = fork();
-                                        if (pid == 0) {
-                                                (void) drive(true, 0);
-                                                _exit(0);
-                                        }
-                                        assert_int_equal(waitpid(pid, &status, 0), pid);
-                                        w->die_step = -1;
-                                }
+                                assert_true(killed_at(step, point, run));
+                                if (again < STEPS) /* killed a second time, if settling comes there */
+                                        (void) killed_at(again, happens ? AFTER_APPLY : AFTER_UNDO, settle);
                                 /* Killed before its first record nothing is known of it, and nothing was done. */
                                 assert_int_equal(drive(true, 0), happens     ? TXN_COMMITTED
                                                                  : step == 0 ? TXN_REJECTED

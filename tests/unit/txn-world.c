@@ -179,6 +179,30 @@ int drive(bool settle, uint64_t settle_usec) {
         return settle ? txn_settle(t, NULL) : txn_run(t, NULL);
 }
 
+int run(void) {
+        return drive(false, 0);
+}
+
+int settle(void) {
+        return drive(true, 0);
+}
+
+bool killed_at(unsigned step, int point, int (*work)(void)) {
+        int status;
+        pid_t pid;
+
+        w->die_step = (int) step;
+        w->die_point = point;
+        pid = fork();
+        if (pid == 0) {
+                (void) work();
+                _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        w->die_step = -1;
+        return WIFSIGNALED(status);
+}
+
 unsigned bits(void) {
         unsigned n = 0;
 
