@@ -120,6 +120,13 @@ int host_admin_user(HostClient *h, uint64_t timeout, char **ret_user, uint32_t *
         return 0;
 }
 
+int host_try_connect(HostClient *h, char *const *urls, uint64_t timeout, char ***ret, char **reterr) {
+        CallArgument arguments[] = { CALL_STRV(urls) };
+
+        return call_for_strings(h, &(Call){ "TryConnect", arguments, ELEMENTSOF(arguments), timeout },
+                                strv_length(urls), ret, reterr);
+}
+
 int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret, char **reterr) {
         CallArgument arguments[] = { CALL_TXN(txn), CALL_STRING(step) };
 

@@ -113,6 +113,10 @@ int host_snapshot(HostClient *h, const char *txn, const char *step, uint64_t tim
  * Deliver and PrepareDataDirectory of that step are refused. */
 int host_restore(HostClient *h, const char *txn, const char *step, uint64_t timeout, char **reterr) _must_check_;
 
+/* TryConnect(as urls) → as results: for each https://ADDRESS:PORT "connected", "refused" (its kernel says that nobody
+ * listens), or why it cannot be reached; within 5 s. The caller frees *ret, which has as many. */
+int host_try_connect(HostClient *h, char *const *urls, uint64_t timeout, char ***ret, char **reterr) _must_check_;
+
 /* Compare(s txn, s step) → as: what differs now: files, unit active and enabled state, presence ("absent",
  * "empty", "in-use"), owner and mode of the data directory and of its parent. *ret NULL when all is as it was. */
 int host_compare(HostClient *h, const char *txn, const char *step, uint64_t timeout, char ***ret,

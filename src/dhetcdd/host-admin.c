@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* DH_ADMIN_USER: the vendor's dh_users is a piece of shell that sets it, so a shell must read it: one of its own, in a
- * transient unit that can write nothing, with fixed arguments, its output in a memfd. User and group ids are asked
- * there too: a name service may wait for a network, and we may not. */
+/* DH_ADMIN_USER: the vendor's dh_users is a piece of shell that sets it, so a shell must read it: one of its own, with
+ * fixed arguments. User and group ids are asked there too: a name service may wait for a network, and we may not. */
 
-#include <fcntl.h>
 #include <inttypes.h>
-#include <sys/mman.h>
 
 #include "basic/fs.h"
 #include "host-operation.h"
@@ -30,22 +27,6 @@ static const char *const command[] = {
         DH_USERS_FILE,
         NULL,
 };
-
-/* ---- asking ---- */
-
-static int append_properties(sd_bus_message *m, int output_fd) {
-        int r;
-
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Description", "s", "Who is DH_ADMIN_USER", "Type", "s",
-                                  "oneshot", "Slice", "s", "dhetcd.slice", "CollectMode", "s", "inactive-or-failed");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "TimeoutStartUSec", "t", (uint64_t) USERS_TIMEOUT,
-                                          "ProtectSystem", "s", "strict", "PrivateTmp", "b", true, "NoNewPrivileges",
-                                          "b", true);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)", "StandardOutputFileDescriptor", "h", output_fd);
-        return r < 0 ? r : unit_job_transient_command(m, command);
-}
 
 /* ---- reading ---- */
 
@@ -92,48 +73,26 @@ static int parse_output(HostOperation *op, char *text) {
 
 static int users_read(HostOperation *op) {
         char text[OUTPUT_SIZE_MAX + 1];
-        ssize_t n;
         int r;
 
         if (op->job_error < 0)
                 return fail(&op->why, op->job_error, "%s cannot be sourced: %s", DH_USERS_FILE,
                             error_text(op->job_why, op->job_error));
-        n = pread(op->output_fd, text, OUTPUT_SIZE_MAX, 0);
-        if (n < 0)
-                return fail(&op->why, -errno, "what %s says cannot be read: %s", DH_USERS_FILE, strerror(errno));
-        text[n] = '\0';
-        closep(&op->output_fd);
-        op->output_fd = -EBADF;
-
+        r = host_operation_output(op, text, sizeof(text));
+        if (r < 0)
+                return fail(&op->why, r, "what %s says cannot be read: %s", DH_USERS_FILE, strerror(-r));
         r = parse_output(op, text);
         return r < 0 ? r : op->then_admin(op);
 }
 
 int host_operation_admin_user(HostOperation *op, HostNext then) {
-        static unsigned counter = 0; /* a name for each: units of one name cannot run at once */
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        _cleanup_free_ char *unit = format("dhetcd-users-%d-%u.service", (int) getpid(), counter++);
-        UnitJob *j;
+        static const HostCommand c = { "users", "Who is DH_ADMIN_USER", command, USERS_TIMEOUT };
         int r;
 
         if (path_exists(DH_USERS_FILE) <= 0)
                 return fail(&op->why, -ENOENT, "%s is not there; install Deephaven on this host first", DH_USERS_FILE);
-
         op->then_admin = then;
-        closep(&op->output_fd);
-        op->output_fd = memfd_create("dh_users", MFD_CLOEXEC);
-        if (op->output_fd < 0 || !unit)
-                return fail(&op->why, -ENOMEM, "there is no memory to read %s", DH_USERS_FILE);
-
-        r = unit_job_transient_open(op->host->bus, unit, &m);
-        if (r >= 0)
-                r = append_properties(m, op->output_fd);
-        if (r >= 0)
-                r = unit_job_transient_close(m);
-        if (r >= 0)
-                r = host_operation_job(op, users_read, &j);
-        if (r >= 0)
-                r = unit_job_send(j, m, unit, USERS_TIMEOUT + 10 * USEC_PER_SEC);
+        r = host_operation_command(op, &c, users_read);
         return r < 0 ? fail(&op->why, r, "systemd cannot be asked to read %s: %s", DH_USERS_FILE, strerror(-r)) : 0;
 }
 

@@ -11,6 +11,7 @@ static const HostMethod methods[] = {
         /* Asked of every host by the preflight, so that who may not manage one is refused before anything is
          * changed. */
         { "AdminUser", "", "suu", POLKIT_HOST_MANAGE, .begin = begin_admin_user },
+        { "TryConnect", "urls", "as", POLKIT_HOST_MANAGE, .check = check_try_connect, .begin = begin_try_connect },
         { "Lock", "txn holder", "", POLKIT_HOST_MANAGE, .check = check_lock, .begin = begin_lock },
         { "Unlock", "txn", "", POLKIT_HOST_MANAGE, .begin = begin_unlock },
         { "KeepPlan", "txn plan", "", POLKIT_HOST_MANAGE, .locked = true, .check = check_keep_plan,
@@ -135,6 +136,7 @@ const sd_bus_vtable host_vtable[] = {
         METHOD("Describe", "", "", "s", ARG(facts), on_method),
         METHOD("Examine", "", "", "s", ARG(facts), on_method),
         METHOD("AdminUser", "", "", "suu", ARG(user) ARG(uid) ARG(gid), on_method),
+        METHOD("TryConnect", "as", ARG(urls), "as", ARG(results), on_method),
         METHOD("Lock", "ss", ARG(txn) ARG(holder), "", "", on_method),
         METHOD("Unlock", "s", ARG(txn), "", "", on_method),
         METHOD("KeepPlan", "ss", ARG(txn) ARG(plan), "", "", on_method),

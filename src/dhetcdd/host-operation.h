@@ -131,6 +131,16 @@ int host_operation_job(HostOperation *op, HostNext then, UnitJob **ret) _must_ch
 int host_operation_sleep(HostOperation *op, uint64_t usec, HostNext then) _must_check_;
 int host_operation_admin_user(HostOperation *op, HostNext then) _must_check_; /* op->admin */
 
+/* host-command.c: op->job_error, then the output, of which the first size - 1 bytes are read, as a string. */
+typedef struct HostCommand {
+        const char *name; /* of its unit, dhetcd-NAME-… */
+        const char *description;
+        const char *const *argv;
+        uint64_t timeout;
+} HostCommand;
+int host_operation_command(HostOperation *op, const HostCommand *c, HostNext then) _must_check_;
+int host_operation_output(HostOperation *op, char *ret, size_t size) _must_check_;
+
 /* Writes an event with the operation's fields. `before` and `after` are digests or NULL. */
 void host_operation_event(HostOperation *op, EventKind kind, int priority, const char *before, const char *after,
                           const char *format, ...) _printf_(6, 7);
@@ -236,6 +246,10 @@ int host_scripts_stop(HostOperation *op, HostNext then) _must_check_;
 /* host-unit.c */
 int check_manage_unit(HostOperation *op) _must_check_;
 int begin_manage_unit(HostOperation *op) _must_check_;
+
+/* host-connect.c */
+int check_try_connect(HostOperation *op) _must_check_;
+int begin_try_connect(HostOperation *op) _must_check_;
 
 /* host-unpacked.c */
 int begin_check_unpacked(HostOperation *op) _must_check_;

@@ -102,10 +102,9 @@ int preflight_member(const Addition *a, const Host *h, const json_t *facts, char
         return check_certificates(h, facts, reterr);
 }
 
-static int check_ports(const Addition *a, const char *address, const json_t *facts, char **reterr) {
+static int check_ports(const char *address, const json_t *facts, char **reterr) {
         json_t *port;
         size_t i;
-        int r;
 
         json_array_foreach (json_object_get(facts, "listening"), i, port)
                 return fail(reterr, -EADDRINUSE,
@@ -113,8 +112,7 @@ static int check_ports(const Addition *a, const char *address, const json_t *fac
                             " already. Find it with \"ss -lptn 'sport = :%" JSON_INTEGER_FORMAT "'\" there",
                             address, json_integer_value(port), json_integer_value(port));
 
-        r = preflight_port(a, address, DH_ETCD_PEER_PORT, reterr);
-        return r < 0 ? r : preflight_port(a, address, DH_ETCD_CLIENT_PORT, reterr);
+        return 0;
 }
 
 int preflight_new(const Addition *a, const char *address, const json_t *facts, uint64_t db_size, char **reterr) {
@@ -137,7 +135,7 @@ int preflight_new(const Addition *a, const char *address, const json_t *facts, u
         if (free_bytes < 2 * db_size + DISK_MARGIN)
                 return fail(reterr, -ENOSPC, "%s: %" PRIu64 " MiB are free for etcd's data, %" PRIu64 " MiB are needed",
                             address, free_bytes >> 20, (2 * db_size + DISK_MARGIN) >> 20);
-        return check_ports(a, address, facts, reterr);
+        return check_ports(address, facts, reterr);
 }
 
 int preflight_clock(const char *address, const json_t *local, const json_t *remote, char **reterr) {

@@ -334,6 +334,8 @@ static int check_host(Addition *a, Host *h, const Reference *reference, uint64_t
                 r = preflight_member(a, h, facts, reterr);
         if (r >= 0 && h->new_node)
                 r = preflight_new(a, h->address, facts, db_size, reterr);
+        if (r >= 0)
+                r = preflight_connect(a, h, reterr);
         if (r < 0)
                 return r;
 
@@ -356,6 +358,8 @@ static int check_later_nodes(Addition *a, const Reference *reference, uint64_t d
                         r = check_common(later->client, later->address, facts, reference, reterr);
                 if (r >= 0)
                         r = preflight_new(a, later->address, facts, db_size, reterr);
+                if (r >= 0)
+                        r = preflight_connect(a, later, reterr);
                 addition_drop_last_host(a);
                 if (r < 0)
                         return fail_prefix(reterr, r, "later node %s", a->nodes[i]);

@@ -26,5 +26,5 @@ int preflight_new(const Addition *a, const char *address, const json_t *facts, u
                   char **reterr) _must_check_;
 /* The two clocks, at most a minute apart; `local` and `remote` are facts. */
 int preflight_clock(const char *address, const json_t *local, const json_t *remote, char **reterr) _must_check_;
-/* Whether nothing between here and there drops what is sent to that port; nobody listens on it yet. */
-int preflight_port(const Addition *a, const char *address, uint16_t port, char **reterr) _must_check_;
+/* Whether the host reaches all that it must be able to. */
+int preflight_connect(const Addition *a, const Host *h, char **reterr) _must_check_;

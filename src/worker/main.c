@@ -4,7 +4,8 @@
  * ExecStopPost=: PID 1 itself starts the rollback when the first dies of anything. What ended as stuck is left alone by
  * it; "retry" takes it up again, for as long as the configuration says, or so many seconds. SIGTERM means: put
  * everything back, then end. "look" changes nothing, and is the main process of dhetcd-look-ID.service; "install" that
- * of dhetcd-install-ID.service, which runs the vendor's installer.
+ * of dhetcd-install-ID.service, which runs the vendor's installer. "connect" tries, for the daemon, what can be
+ * reached.
  *
  * Exit status: 0 committed, 1 rejected or not begun, 10 rolled back, 11 stuck. */
 
@@ -13,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "basic/error.h"
+#include "connect.h"
 #include "install.h"
 #include "steps/addition.h"
 #include "steps/look.h"
@@ -242,6 +244,8 @@ int main(int argc, char *argv[]) {
                 cancel_fd = open_cancel_fd();
                 return look_and_tell(argv[2], cancel_fd);
         }
+        if (argc >= 2 && streq(argv[1], "connect"))
+                return connect_all(argv + 2, (unsigned) argc - 2) < 0 ? EXIT_REJECTED : EXIT_COMMITTED;
         if (argc == 3 && streq(argv[1], "install")) {
                 cancel_fd = open_cancel_fd();
                 return cancel_fd < 0 ? EXIT_REJECTED : install_run(argv[2], cancel_fd);
@@ -251,6 +255,7 @@ int main(int argc, char *argv[]) {
         if (parse(argc, argv, &verb, &budget) < 0) {
                 fprintf(stderr, "Usage: dhetcd-worker run|settle|retry|revert TRANSACTION [SECONDS]\n"
                                 "       dhetcd-worker look REQUEST\n"
+                                "       dhetcd-worker connect [https://ADDRESS:PORT]...\n"
                                 "       dhetcd-worker install|install-end INSTALLATION\n"
                                 "Started by dhetcdd; see dhetcdd(8).\n");
                 return EXIT_USAGE;

@@ -45,7 +45,7 @@ void new_world(void);
 
 /* Runs it, or settles what is there; the state it ends in. */
 int drive(bool settle, uint64_t settle_usec);
-/* A worker of its own runs it, settles it or does `work`, and is killed at that point; false: it does not come there. */
+/* A worker of its own runs it, settles it or does `work`, and is killed at that point; false: not there. */
 int run(void);
 int settle(void);
 bool killed_at(unsigned step, int point, int (*work)(void));

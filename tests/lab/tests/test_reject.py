@@ -208,12 +208,20 @@ class Reject(LabCase):
             self.refused(address(3), says=[address(3), version, other])
 
     def test_port_behind_a_firewall(self):
-        drop = "table inet firewall { chain in { type filter hook input priority 0; tcp dport 2380 drop;\n}\n}\n"
-        self.lab.exec("dh3", ["nft", "-f", "-"], input=drop)
-        try:
-            self.refused(address(3), says=[address(3), "2380", "firewall"])
-        finally:
-            self.lab.exec("dh3", ["nft", "delete", "table", "inet", "firewall"])
+        """In each direction, not only as the job's host sees it; and where the firewall answers as if nobody listened."""
+        for host, chain, rule, port, to, where, why in (
+                ("dh3", "input", "tcp dport 2380 drop", 2380, 3, 1, "Connection timed out"),
+                ("dh3", "input", "tcp dport 2379 drop", 2379, 3, 1, "Connection timed out"),
+                ("dh2", "output", f"ip daddr {address(3)} tcp dport 2380 drop", 2380, 3, 2, "Connection timed out"),
+                ("dh2", "input", f"ip saddr {address(3)} tcp dport 2380 reject with tcp reset", 2380, 2, 3, "refused")):
+            with self.subTest(host=host, rule=rule):
+                table = f"table inet firewall {{ chain one {{ type filter hook {chain} priority 0;\n{rule}\n}}\n}}\n"
+                self.lab.exec(host, ["nft", "-f", "-"], input=table)
+                try:
+                    self.refused(address(3), says=[f"{address(to)}: port {port} cannot be reached from {address(where)} ({why}), "
+                                                   "so etcd could not either. Open it in the firewalls between the two"])
+                finally:
+                    self.lab.exec(host, ["nft", "delete", "table", "inet", "firewall"])
 
     def test_data_directory_in_use(self):
         cluster = self.lab.exec("dh1", ["readlink", "/etc/etcd/dh/latest"]).stdout.strip().split("/")[-1]

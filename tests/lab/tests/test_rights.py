@@ -24,7 +24,7 @@ ARGUMENTS = {
     "KeepPlan": [TXN, json.dumps({"format": 1, "txn": TXN, "holder": address(1), "job": {}, "plan": {}})],
     "Deliver": [TXN, "start", "1", "120", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"],
     "RunScript": [TXN, "start", "enable", "0", "1000000"], "EditConfig": [TXN, "start", "1", "initial-cluster-state", "new"],
-    "ManageUnit": [TXN, "start", "start", "1000000"],
+    "ManageUnit": [TXN, "start", "start", "1000000"], "TryConnect": ["1", f"https://{address(2)}:2380"],
 }
 
 
