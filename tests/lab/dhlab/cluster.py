@@ -91,8 +91,8 @@ def fill(lab, keys):
     client.close()
 
 
-def etcdctl(lab, host, *args, endpoints=None, check=True, timeout=20):
-    """The real etcdctl as root, run in a host, with the credentials that work there now."""
+def etcdctl(lab, host, *args, endpoints=None, password=None, check=True, timeout=20, **kwargs):
+    """The real etcdctl as root, run in a host, with the credentials that work there now, or that password."""
     client = host.path(CLIENT)
     at = "/" + CLIENT
     if not (client / "password").is_file():
@@ -105,8 +105,8 @@ def etcdctl(lab, host, *args, endpoints=None, check=True, timeout=20):
     if (client / "cert.pem").is_file():
         env |= {"ETCDCTL_CERT": f"{at}/cert.pem", "ETCDCTL_KEY": f"{at}/key.pem"}
     else:
-        env["ETCDCTL_USER"] = f"root:{(client / 'password').read_text().strip()}"
-    return host.exec(["/usr/bin/etcdctl", *args], env=env, check=check, timeout=timeout)
+        env["ETCDCTL_USER"] = f"root:{password or (client / 'password').read_text().strip()}"
+    return host.exec(["/usr/bin/etcdctl", *args], env=env, check=check, timeout=timeout, **kwargs)
 
 
 def members(lab):

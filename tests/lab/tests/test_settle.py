@@ -195,6 +195,25 @@ class Settle(SettleCase):
         self.lab.exec("dh1", ["systemctl", "restart", "dhetcd-recover.timer"])
         self.assert_unchanged(self.before, self.list_before)
 
+    # Somebody changes etcd's password in the middle: nothing more can be asked of it until it is the old one again.
+    def test_5_password_changed(self):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=4\n")
+        old = self.lab.read("dh1", "/etc/sysconfig/deephaven/etcd/client/root/password").strip()
+
+        def change(new, **kwargs):
+            self.lab.etcdctl("dh1", "user", "passwd", "root", "--interactive=false", input=f"{new}\n", **kwargs)
+        changed = When(self.lab, "narrow", "intent", lambda: change("another"))
+        output = self.add(address(3), expect=STUCK)
+        changed.done()
+        self.lab.exec("dh1", ["rm", CONF])
+        job = self.newest_job()["job"]
+        for words in ("user or password is wrong", f"dhetcd settle {job}"):
+            self.assertIn(words, output)
+        change(old, password="another")
+        done = self.dhetcd("settle", job)
+        self.assertEqual(done.returncode, ROLLED_BACK, done.stderr)
+        self.assert_unchanged(self.before, self.list_before)
+
     def retries(self, job):
         return [e for e in self.journal(job) if e.get("DHETCD_PHASE") == "stuck"]
 
