@@ -67,10 +67,11 @@ class Network:
 
     @staticmethod
     def destroy(network, which):
-        """TCP connections of a namespace that ss's filter `which` finds; those that are still there after it, as lines."""
-        ss = ["nsenter", network, "--", "ss", "--no-header", "--tcp", "--numeric", "state", "connected", *which]
-        run([*ss, "--kill"])
-        return run(ss).stdout.splitlines()
+        """TCP connections of a namespace that ss's filter `which` finds; those that are still there after it, as lines.
+        Some may be tried anew meanwhile."""
+        ss = ["nsenter", network, "--", "ss", "--no-header", "--tcp", "--numeric"]
+        run([*ss, "--kill", "state", "connected", *which])
+        return run([*ss, "state", "established", *which]).stdout.splitlines()
 
     @contextlib.contextmanager
     def inside(self):
