@@ -128,12 +128,19 @@ static json_t *listening(void) {
         return list;
 }
 
+/* Of the file system that the path is on, or would be. */
 static json_t *free_bytes(const char *path) {
+        _cleanup_free_ char *at = strdup(path);
         struct statvfs s;
+        char *slash;
 
-        if (statvfs(path, &s) < 0)
-                return json_null();
-        return json_integer((json_int_t) s.f_bavail * (json_int_t) s.f_frsize);
+        while (at && statvfs(at, &s) < 0) {
+                slash = strrchr(at, '/');
+                if (errno != ENOENT || !slash || slash == at)
+                        return json_null();
+                *slash = '\0';
+        }
+        return at ? json_integer((json_int_t) s.f_bavail * (json_int_t) s.f_frsize) : json_null();
 }
 
 /* ---- the vendor's files ---- */
@@ -238,7 +245,6 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
         _cleanup_free_ char *real = NULL, *refused = NULL;
         struct stat st = { .st_uid = 0 };
         uint64_t used = 0;
-        json_t *bytes;
 
         if (data_path_find_configured(path ?: DH_ETCD_DATA_PARENT "/ID", &real, &refused) >= 0)
                 (void) (data_path_check_writable(real, &refused) < 0);
@@ -246,13 +252,11 @@ static void add_data_directory(json_t *facts, const ConfigYaml *c) {
                 st = (struct stat){};
         if (path && data_directory_size(path, &used) < 0)
                 used = 0;
-        bytes = free_bytes(path && state != DATA_DIRECTORY_ABSENT ? path : DH_ETCD_DATA_PARENT);
-        if (json_is_null(bytes))
-                bytes = free_bytes("/var/lib");
         set(facts, "data_directory",
             json_pack("{so so ss sI sI sI so}", "path", string_or_null(path), "refused", string_or_null(refused),
                       "state", data_directory_state_to_string(state), "uid", (json_int_t) st.st_uid, "gid",
-                      (json_int_t) st.st_gid, "used_bytes", (json_int_t) used, "free_bytes", bytes));
+                      (json_int_t) st.st_gid, "used_bytes", (json_int_t) used, "free_bytes",
+                      free_bytes(path ?: DH_ETCD_DATA_PARENT)));
 }
 
 /* The digest of config.yaml with the three keys' values blanked: equal ones differ only in what a running etcd ignores.
@@ -337,7 +341,7 @@ json_t *host_facts(const UnitState *unit) {
         add_scripts(facts);
         add_latest(facts);
         add_config(facts);
-        set(facts, "state_free_bytes", free_bytes(path_exists(DHETCD_STATE_DIR) > 0 ? DHETCD_STATE_DIR : "/var/lib"));
+        set(facts, "state_free_bytes", free_bytes(DHETCD_STATE_DIR));
         set(facts, "unit", unit_facts(unit));
         set(facts, "package_digest", package_digest());
         set(facts, "listening", listening());

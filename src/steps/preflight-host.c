@@ -133,7 +133,10 @@ int preflight_new(const Addition *a, const char *address, const json_t *facts, u
                             "into it, or add the node with --move-data-aside",
                             address, DH_ETCD_DATA_PARENT, a->cluster_id);
         if (free_bytes < 2 * db_size + DISK_MARGIN)
-                return fail(reterr, -ENOSPC, "%s: %" PRIu64 " MiB are free for etcd's data, %" PRIu64 " MiB are needed",
+                return fail(reterr, -ENOSPC,
+                            "%s: %" PRIu64 " MiB are free for etcd's data, %" PRIu64
+                            " MiB are needed. Make room on the file system of " DH_ETCD_DATA_PARENT
+                            ", see \"df -h\" there",
                             address, free_bytes >> 20, (2 * db_size + DISK_MARGIN) >> 20);
         return check_ports(address, facts, reterr);
 }

@@ -385,8 +385,9 @@ static int check_own_disk(const json_t *facts, uint64_t db_size, char **reterr) 
 
         if (free_bytes < needed)
                 return fail(reterr, -ENOSPC,
-                            "this host: %s has %" PRIu64 " MiB free, %" PRIu64 " MiB are needed for etcd's snapshot",
-                            DHETCD_STATE_DIR, free_bytes >> 20, needed >> 20);
+                            "this host: %s has %" PRIu64 " MiB free, %" PRIu64
+                            " MiB are needed for etcd's snapshot. Make room on its file system, see \"df -h %s\"",
+                            DHETCD_STATE_DIR, free_bytes >> 20, needed >> 20, DHETCD_STATE_DIR);
         return 0;
 }
 

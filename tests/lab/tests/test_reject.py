@@ -232,6 +232,25 @@ class Reject(LabCase):
         finally:
             self.lab.exec("dh3", ["rm", "-r", f"/var/lib/etcd/dh/{cluster}"])
 
+    def short_of_space(self, host, path, options, says):
+        """A small file system of its own is there for a while."""
+        self.lab.exec(host, ["systemctl", "stop", "dhetcdd"])
+        self.lab.exec(host, ["mkdir", "-p", "-m", "0700", path])
+        self.lab.exec(host, ["mount", "-t", "tmpfs", "-o", f"size=32m,{options}", "tmpfs", path])
+        try:
+            self.refused(address(3), says=says)
+        finally:
+            self.lab.exec(host, ["systemctl", "stop", "dhetcdd"])
+            self.lab.exec(host, ["umount", "-l", path])
+
+    def test_no_space_for_the_snapshot(self):
+        state = "/var/lib/dhetcd"
+        self.short_of_space("dh1", state, "mode=0700", [f"this host: {state} has 3", "MiB are needed for etcd's snapshot", f"df -h {state}"])
+
+    def test_no_space_for_data_on_the_new_host(self):
+        """/var/lib/etcd is there, and nothing in it."""
+        self.short_of_space("dh3", "/var/lib/etcd", "uid=etcd", [f"{address(3)}: 3", "MiB are free for etcd's data"])
+
     def test_require_odd(self):
         self.refused(address(3), address(4), says=["the job would leave 4 members, and require-odd is set. Add one node more, "
                                                    "or one less, in one job"], options=["--require-odd"])
