@@ -7,6 +7,7 @@
 #include "preflight.h"
 
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "basic/error.h"
 #include "basic/fs.h"
@@ -27,6 +28,7 @@ int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) {
                             *path = addition_trust_path(a);
         const char *own = json_get_string(facts, "authorities");
         _cleanup_free_ char *all = NULL;
+        struct stat st;
         int r;
 
         if (a->config->etcd_ca_file) {
@@ -48,7 +50,7 @@ int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) {
         if (!all || !path)
                 return -ENOMEM;
         r = addition_trust(a, all, reterr);
-        if (r == 0)
+        if (r == 0 && (stat(path, &st) < 0 || st.st_size == 0)) /* else it is known already */
                 return fail(reterr, -ENOKEY,
                             "no CA certificate of the cluster was found on this host. Name it as CAFile= in "
                             "/etc/dhetcd/dhetcd.conf, section [etcd]");

@@ -20,7 +20,7 @@ const json_t *repair_find(const Addition *a, const char *id, const char *host) {
 
 /* ---- the hosts ---- */
 
-static const json_t *entry_of(const json_t *list, const char *address) {
+const json_t *repair_entry_of(const json_t *list, const char *address) {
         json_t *entry;
         size_t i;
 
@@ -50,9 +50,9 @@ static int plan_hosts(Addition *a, const json_t *facts, const json_t *repairs) {
         unsigned number = 0;
 
         FOREACH_PLANNED (h, a) {
-                const json_t *row = entry_of(members, h->address);
-                bool answers =
-                        json_is_object(json_object_get(entry_of(json_object_get(facts, "hosts"), h->address), "facts"));
+                const json_t *row = repair_entry_of(members, h->address);
+                bool answers = json_is_object(
+                        json_object_get(repair_entry_of(json_object_get(facts, "hosts"), h->address), "facts"));
                 json_t *repair;
                 size_t i;
                 int r;
@@ -88,7 +88,7 @@ static json_t *choose(Addition *a, const json_t *findings) {
 
 /* Our own job is open too, and owns nothing yet. */
 static void forget_own_job(const Addition *a, const json_t *facts) {
-        const json_t *own = entry_of(json_object_get(facts, "hosts"), json_get_string(facts, "own"));
+        const json_t *own = repair_entry_of(json_object_get(facts, "hosts"), json_get_string(facts, "own"));
         json_t *jobs = json_object_get(json_object_get(own, "facts"), "open_jobs");
 
         for (size_t i = json_array_size(jobs); i > 0; i--)
@@ -97,7 +97,7 @@ static void forget_own_job(const Addition *a, const json_t *facts) {
 }
 
 static int save(Addition *a, const json_t *facts, json_t *repairs, char **reterr) {
-        const json_t *own = entry_of(json_object_get(facts, "hosts"), json_get_string(facts, "own"));
+        const json_t *own = repair_entry_of(json_object_get(facts, "hosts"), json_get_string(facts, "own"));
         int r;
 
         a->cluster_id = strdup(json_get_string(json_object_get(own, "facts"), "cluster_id") ?: "-");

@@ -10,6 +10,26 @@ static bool is_later(const char *id) {
         return streq(id, "dead-learner");
 }
 
+/* What cannot be looked at is not mended for that. */
+static int check_seen(const Addition *a, const json_t *facts, char **reterr) {
+        const json_t *cluster = json_object_get(facts, "cluster"), *hosts = json_object_get(facts, "hosts");
+        json_t *repair;
+        size_t i;
+
+        if (!streq(json_get_string(cluster, "list"), "quorum"))
+                return fail(reterr, -EHOSTDOWN, "the cluster gives no member list any more (%s)",
+                            json_get_string(facts, "cluster_error") ?: "no quorum");
+        json_array_foreach ((json_t *) repair_list(a), i, repair) {
+                const char *id = json_get_string(repair, "id"), *address = json_get_string(repair, "host");
+                const json_t *host = repair_entry_of(hosts, address ?: "");
+
+                if (!is_later(id) && host && !json_is_object(json_object_get(host, "facts")))
+                        return fail(reterr, -EHOSTDOWN, "%s: whether \"%s\" is mended cannot be seen: %s", address, id,
+                                    json_get_string(host, "error") ?: "it does not answer");
+        }
+        return 0;
+}
+
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_json_ json_t *facts = NULL, *findings = NULL;
@@ -18,6 +38,8 @@ static int apply(void *world, char **reterr) {
         int r;
 
         r = doctor_gather(a, &facts, reterr);
+        if (r >= 0)
+                r = check_seen(a, facts, reterr);
         if (r < 0)
                 return r;
         findings = doctor_examine(facts);

@@ -10,3 +10,6 @@
 const json_t *repair_list(const Addition *a);
 /* The first of that id, about that host (NULL: any); NULL where none. */
 const json_t *repair_find(const Addition *a, const char *id, const char *host);
+
+/* The one of that address in a list of the doctor's facts. */
+const json_t *repair_entry_of(const json_t *list, const char *address);

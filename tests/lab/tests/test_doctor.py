@@ -16,6 +16,7 @@ from dhlab.grpc import field
 FOUND = 3
 CONFIG = "/etc/etcd/dh/latest/config.yaml"
 CLIENT = "/etc/sysconfig/deephaven/etcd/client"
+FAILPOINTS = "/var/lib/dhetcd/failpoints"
 LOCK = "/var/lib/dhetcd/host/lock.json"
 USERS = "/usr/illumon/latest/bin/dh_users"
 CERTIFICATE = """set -e
@@ -376,6 +377,31 @@ class Doctor(DoctorCase):
         job = json.loads(self.dhetcd("--json=short", "doctor", "--fix", "--no-block").stdout)["job"]
         self.assertEqual(self.dhetcd("watch", "-q", job).returncode, COMMITTED)
         self.assertEqual(self.examine(expect=COMMITTED), {})
+
+
+class DoctorBlind(DoctorCase):
+    """A host that cannot be seen any more when all of it is examined once more."""
+
+    lab_options = {"hosts": 2, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
+
+    def test_what_cannot_be_seen_is_not_mended(self):
+        self.lab.exec("dh2", ["sed", "-i", "--follow-symlinks", "s/^initial-cluster-state: .*/initial-cluster-state: existing/",
+                              CONFIG])
+        before = states(self.lab)
+        reached = self.lab.host("dh1").path(f"{FAILPOINTS}.reached")
+        self.lab.write("dh1", FAILPOINTS, "run.repair-verify.after-intent wait\n", 0o600)
+        job = json.loads(self.dhetcd("--json=short", "--no-block", "doctor", "--fix").stdout)["job"]
+        self.wait("it is to be examined", reached.exists)
+        self.lab.exec("dh2", ["mv", "/root/.ssh/authorized_keys", "/root/kept"])
+        self.lab.exec("dh2", ["pkill", "-x", "systemd-stdio-b"])
+        reached.unlink()
+        self.wait("the step has failed", lambda: any(e.get("DHETCD_PHASE") == "failed" for e in self.journal(job)))
+        self.lab.exec("dh2", ["mv", "/root/kept", "/root/.ssh/authorized_keys"])
+        done = self.dhetcd("watch", job)
+        self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
+        self.assertIn('whether "config-state" is mended cannot be seen', done.stdout + done.stderr)
+        self.assertEqual(states(self.lab), before)
+        self.assert_nothing_left()
 
 
 class DoctorOldest(DoctorCase):
