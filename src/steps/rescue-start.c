@@ -18,6 +18,9 @@ static int apply(void *world, char **reterr) {
                 r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "enable", CALL_TIMEOUT, reterr);
         if (r >= 0)
                 r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "start", timeout, reterr);
+        if (r >= 0 && !a->rescue.snapshot)
+                /* Started with it once more, after a crash, etcd would drop what it acknowledged last. */
+                r = host_force_new_cluster(own->client, a->txn, step_rescue_start.name, false, CALL_TIMEOUT, reterr);
         if (r >= 0)
                 r = rescue_wait_alone(a, timeout, reterr);
         return r < 0 ? r : txn_remember(a->transaction, "answered", json_true(), reterr);
@@ -54,11 +57,16 @@ static int happened(void *world, char **reterr) {
         return r != 0 ? r : -EAGAIN;
 }
 
+/* Disabled first: a boot must not start it on what is taken back. rescue-stop's undo enables it again. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
+        HostClient *own = addition_this_host(a)->client;
+        int r = 0;
 
-        return host_manage_unit(addition_this_host(a)->client, a->txn, "rescue-start-undo", "stop",
-                                a->config->step_timeout_usec, reterr);
+        if (json_is_true(txn_recall(a->transaction, "enabled")))
+                r = host_manage_unit(own, a->txn, "rescue-start-undo", "disable", CALL_TIMEOUT, reterr);
+        return r < 0 ? r
+                     : host_manage_unit(own, a->txn, "rescue-start-undo", "stop", a->config->step_timeout_usec, reterr);
 }
 
 const Step step_rescue_start = {

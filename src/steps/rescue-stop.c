@@ -71,6 +71,7 @@ const Step step_rescue_stop = {
         .name = "rescue-stop",
         .title = "Stopping etcd on this host",
         .changes = CHANGES_THIS_HOST,
+        .undo_last = true, /* it starts etcd, which must find its own data and configuration again */
         .apply = apply,
         .undo = undo,
 };

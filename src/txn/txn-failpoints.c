@@ -40,7 +40,7 @@ void txn_failpoints(const Step *const *steps, size_t n, FILE *out) {
                 name_points(out, "settle-run", steps[commit]->name, resolved);
 
         for (int settling = 0; settling < 2; settling++) {
-                for (size_t i = commit; i > 0; i--)
+                for (size_t i = commit < n ? commit + 1 : n; i > 0; i--)
                         name_undo(out, settling ? "settle-undo" : "undo", steps[i - 1]);
                 name_points(out, settling ? "settle-undo" : "undo", "end", end);
                 for (size_t i = commit + 1; i < n; i++)

@@ -379,6 +379,17 @@ static TxnState end_state(const char *state) {
         return TXN_STUCK; /* written by a newer version: a human must look */
 }
 
+const json_t *txn_noted(const json_t *records, const char *key) {
+        for (size_t i = json_array_size(records); i > 0; i--) {
+                const json_t *record = json_array_get(records, i - 1);
+
+                if (streq(json_get_string(record, "type"), "note") && streq(json_get_string(record, "key"), key))
+                        return json_object_get(record, "value");
+        }
+
+        return NULL;
+}
+
 TxnState txn_state_of(const json_t *records) {
         TxnState state = TXN_EMPTY;
         bool committed = false;

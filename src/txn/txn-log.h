@@ -60,6 +60,9 @@ typedef enum TxnState {
 } TxnState;
 const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled-back", "stuck" */
 TxnState txn_state_of(const json_t *records);
+
+/* The newest note of that key, borrowed; NULL where there is none. */
+const json_t *txn_noted(const json_t *records, const char *key);
 /* The sentence of the newest "failed", "revert", "revert-refused" or "end" record; borrowed, NULL where none. */
 const char *txn_reason_of(const json_t *records);
 /* Why the transaction did not go on at first, without what has kept it from an end since; borrowed, NULL where none. */

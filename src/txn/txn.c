@@ -109,16 +109,7 @@ int txn_remember(Txn *t, const char *key, json_t *value, char **reterr) {
 }
 
 const json_t *txn_recall(const Txn *t, const char *key) {
-        const json_t *records = txn_log_records(t->log);
-
-        for (size_t i = json_array_size(records); i > 0; i--) {
-                json_t *record = json_array_get(records, i - 1);
-
-                if (streq(json_get_string(record, "type"), "note") && streq(json_get_string(record, "key"), key))
-                        return json_object_get(record, "value");
-        }
-
-        return NULL;
+        return txn_noted(txn_log_records(t->log), key);
 }
 
 /* The failpoints' names begin with it. */
@@ -431,13 +422,20 @@ static int go_forward(Txn *t, char **reterr) {
 
 /* ---- the two entries ---- */
 
+/* Also while it is undone for the first time, as a boot may have started again what the undo had not stopped. */
+static bool may_have_happened(const Txn *t, size_t i) {
+        Progress p = t->progress[i];
+
+        return t->steps[i]->point_of_no_return && (p == STEP_BEGUN || (p == STEP_UNDOING && !t->reverted));
+}
+
 /* Step i failed. Where it is the point of no return, and it happened all the same (a lost reply, a failed proof), the
  * way is forward. 1: forward, 0: back, negative: nobody knows yet. */
 static int happened(Txn *t, size_t i, char **reterr) {
         uint64_t deadline = now_boot() + t->limits.settle_usec;
         _cleanup_free_ char *told = NULL;
 
-        if (!t->steps[i]->point_of_no_return || t->progress[i] != STEP_BEGUN)
+        if (!may_have_happened(t, i))
                 return 0;
 
         t->ops->no_cancel(t->world);
@@ -482,7 +480,8 @@ static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) 
         if (r < 0)
                 return end_for(t, TXN_STUCK, unknown, error_text(why, error), reterr);
         if (r == 0)
-                return step_failed(t, i, error, why, reterr);
+                return t->progress[i] == STEP_UNDOING ? go_back(t, TXN_ROLLED_BACK, why, reterr)
+                                                      : step_failed(t, i, error, why, reterr);
 
         r = finish_step(t, i, reterr);
         return r < 0 ? r : go_forward(t, reterr);
@@ -566,7 +565,7 @@ int txn_settle(Txn *t, char **reterr) {
                 return go_forward(t, reterr);
 
         for (size_t i = t->n_steps; i > 0; i--)
-                if (t->steps[i - 1]->point_of_no_return && t->progress[i - 1] == STEP_BEGUN)
+                if (may_have_happened(t, i - 1))
                         return resolve(t, i - 1, -EOWNERDEAD, why, reterr);
         return go_back(t, nothing_asked(t) ? TXN_REJECTED : TXN_ROLLED_BACK, why, reterr);
 }

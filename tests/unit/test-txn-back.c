@@ -60,6 +60,28 @@ static void test_undo_of_the_commit_never_works(void **state) {
         }
 }
 
+/* Killed while what did not happen is undone: it is asked once more, as a boot may have started it again. */
+static void test_commit_happens_late(void **state) {
+        for (int late = 0; late < 2; late++)
+                for (int point = BEFORE_UNDO; point <= AFTER_UNDO; point++) {
+                        new_world();
+                        w->fail_step = w->die_step = COMMIT;
+                        w->fail_point = BEFORE_APPLY;
+                        w->fail_times = 1;
+                        w->die_point = point;
+                        if (fork() == 0) {
+                                (void) drive(false, 0);
+                                _exit(0);
+                        }
+                        assert_true(wait(NULL) > 0);
+                        assert_int_equal(w->die_step, -1);
+                        w->bit[COMMIT] = late;
+                        assert_end(drive(true, 0), late ? TXN_COMMITTED : TXN_ROLLED_BACK);
+                        if (!late)
+                                assert_string_equal(w->last_why, "three: step 3 fails at 2");
+                }
+}
+
 static void test_revert(void **state) {
         new_world();
         assert_int_equal(take_back(), -EINVAL); /* nothing is committed */
@@ -197,6 +219,7 @@ int main(void) {
                 cmocka_unit_test(test_undo_fails_once),
                 cmocka_unit_test(test_undo_never_works),
                 cmocka_unit_test(test_undo_of_the_commit_never_works),
+                cmocka_unit_test(test_commit_happens_late),
                 cmocka_unit_test(test_revert),
                 cmocka_unit_test(test_revert_killed_everywhere),
                 cmocka_unit_test(test_refuse_revert),
