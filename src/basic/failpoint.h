@@ -2,7 +2,7 @@
 #pragma once
 
 /* Named points at which a test makes this process fail, compiled in only with -Dfailpoints=true; nothing of them is in
- * any other build. The engine's are PHASE.STEP.POINT, "run.deploy.applied"; `dhetcd-worker failpoints` lists them.
+ * any other build. The engine's are PHASE.STEP.POINT, "run.deploy.applied"; `dhetcd-worker failpoints KIND` lists them.
  *
  *   /var/lib/dhetcd/failpoints            lines "NAME ACTION": what happens when a point is reached for the first time
  *   /var/lib/dhetcd/failpoints.hit        gets the name of each point that was reached, a line each

@@ -47,6 +47,10 @@ void txn_failpoints(const Step *const *steps, size_t n, FILE *out) {
                         name_step(out, settling ? "settle-forward" : "forward", steps[i]);
                 name_points(out, settling ? "settle-forward" : "forward", "end", end);
         }
+}
+
+void txn_revert_failpoints(const Step *const *steps, size_t n, FILE *out) {
+        static const char *const end[] = { "before", "after", NULL };
 
         for (int settling = 0; settling < 2; settling++) {
                 for (size_t i = n; i > 0; i--)

@@ -50,12 +50,12 @@ static int exit_status(int state) {
         }
 }
 
-static const Plan *plan_of(const Addition *a) {
+static const Plan *plan_of(JobKind kind) {
         static const Plan *const plans[_JOB_KIND_MAX] = {
                 [JOB_ADD] = &plan_add, [JOB_RESCUE] = &plan_rescue, [JOB_REPAIR] = &plan_repair
         };
 
-        return plans[a->kind];
+        return plans[kind];
 }
 
 static int run(Addition *a, char **reterr) {
@@ -199,7 +199,8 @@ static int work(Addition *a, Verb verb, uint64_t budget, char **reterr) {
         TxnLimits limits = { .settle_usec = budget ?: a->config->settle_budget_usec, .pause_usec = PAUSE };
         int r;
 
-        r = txn_new(a->dir, plan_of(a)->steps, plan_of(a)->n, &addition_ops, &limits, a, &a->transaction, reterr);
+        r = txn_new(a->dir, plan_of(a->kind)->steps, plan_of(a->kind)->n, &addition_ops, &limits, a, &a->transaction,
+                    reterr);
         if (r < 0)
                 return r;
         (void) sd_notify(0, "READY=1");
@@ -224,6 +225,22 @@ static int look_and_tell(const char *request, int cancel_fd) {
         return EXIT_COMMITTED;
 }
 
+#if DHETCD_FAILPOINTS
+static int list_failpoints(const char *name) {
+        JobKind kind = job_kind_from_string(name);
+
+        if (kind < 0)
+                return EXIT_USAGE;
+        txn_failpoints(plan_of(kind)->steps, plan_of(kind)->n, stdout);
+        if (kind == JOB_ADD) {
+                txn_revert_failpoints(plan_add.steps, plan_add.n, stdout);
+                revert_failpoints(stdout);
+                takeover_failpoints(stdout);
+        }
+        return EXIT_COMMITTED;
+}
+#endif
+
 int main(int argc, char *argv[]) {
         _cleanup_close_ int cancel_fd = -EBADF;
         _cleanup_(addition_freep) Addition *a = NULL;
@@ -233,12 +250,8 @@ int main(int argc, char *argv[]) {
         int r;
 
 #if DHETCD_FAILPOINTS
-        if (argc == 2 && streq(argv[1], "failpoints")) {
-                txn_failpoints(plan_add.steps, plan_add.n, stdout);
-                revert_failpoints(stdout);
-                takeover_failpoints(stdout);
-                return EXIT_SUCCESS;
-        }
+        if (argc > 2 && streq(argv[1], "failpoints"))
+                return list_failpoints(argv[2]);
 #endif
         if (argc == 3 && streq(argv[1], "look")) {
                 cancel_fd = open_cancel_fd();

@@ -114,6 +114,14 @@ def diff(a, b, prefix=""):
     return lines
 
 
+def changed(before, now):
+    """The names of the files that are not the same, whatever their times."""
+    def facts(one):
+        return {k: v for k, v in one.items() if k != "mtime_ns"} if one else None
+    files = before["files"], now["files"]
+    return {name for name in {*files[0], *files[1]} if facts(files[0].get(name)) != facts(files[1].get(name))}
+
+
 def undone(before, now):
     """What is not as it was, as diff(). What was moved aside may stay, and with it the directory that it is in: it is
     data, and data is never deleted."""

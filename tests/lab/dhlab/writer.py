@@ -50,6 +50,9 @@ class Writer:
                 [sys.executable, "-m", "dhlab.writing", self.lab.name, self.name, str(self.rate)],
                 cwd=paths.LAB, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
+        self.wait_first()
+
+    def wait_first(self):
         wait_until("the first write is acknowledged",
                    lambda: (self.dir / "acked").exists() and (self.dir / "acked").stat().st_size,
                    15, hint=f"cat {self.dir}/log")

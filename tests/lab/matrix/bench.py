@@ -8,21 +8,21 @@ from dhlab import Lab, LabError
 from dhlab.run import run
 from dhlab.writer import Writer
 
-from . import faults, oracle
+from . import oracle
 
 OPTIONS = ["-Dfailpoints=true"]
-# What the generator does with the CA, and who works at what.
-SHAPES = {"same": faults.ADDING, "new": faults.ADDING, "takeover": faults.TAKING_OVER}
 
 
 class Site(Lab):
-    """All hosts but the one to add are members."""
+    """All hosts but the last one are members."""
 
-    def __init__(self, name, shape):
-        self.roles = SHAPES[shape]
-        hosts = 3 if self.roles == faults.ADDING else 4
+    def __init__(self, name, roles, hosts, ca="same"):
+        self.roles = roles
         super().__init__(name=name, hosts=hosts, members=hosts - 1, keys=300, replace=True, meson_options=OPTIONS,
-                         switches={"ca": "new" if shape == "new" else "same"})
+                         switches={"ca": ca})
+
+    def picture(self):
+        return oracle.picture(self)
 
     def save(self):
         """The disks as they are now are what reset() brings back."""
@@ -49,10 +49,11 @@ def copy(a, b):
 
 
 class Bench:
-    """One lab at a time. `before` is what it was; `committed` is what every commit makes of it, the first one tells."""
+    """One lab at a time, of the `shapes` by name. `before` is what it was; `committed` is what every commit makes of
+    it, the first one tells."""
 
-    def __init__(self, name):
-        self.name, self.shape, self.used = name, None, False
+    def __init__(self, name, shapes):
+        self.name, self.shapes, self.shape, self.used = name, shapes, None, False
         self.lab = self.before = self.committed = None
 
     def ready(self, shape="same"):
@@ -63,10 +64,10 @@ class Bench:
         return self.lab
 
     def fresh(self, shape):
-        self.lab, self.shape, self.used, self.committed = Site(self.name, shape), shape, False, None
+        self.lab, self.shape, self.used, self.committed = self.shapes[shape](self.name), shape, False, None
         self.lab.up()
         self.lab.save()
-        self.before = oracle.picture(self.lab)
+        self.before = self.lab.picture()
 
     def reset(self):
         try:

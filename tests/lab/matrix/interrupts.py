@@ -5,7 +5,8 @@ import collections
 import time
 
 from . import faults, oracle
-from .cases import BROKEN, arm, failed, start, wait_end
+from .cases import BROKEN, failed
+from .jobs import arm, start, wait_end
 
 FORCED = 0.85
 FORCED_FAULTS = ("kill-worker", "kill-daemon", "power-job", "power-member", "power-new")

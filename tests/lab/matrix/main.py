@@ -10,11 +10,12 @@ import time
 
 from dhlab import CannotRun, LabError, paths
 
-from . import cases, faults, interrupts, points
-from .bench import SHAPES, Bench
+from . import cases, faults, interrupts, kinds
+from .bench import Bench
 from .table import Table
 
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
+OTHERS = 2  # cases of the seeded ones are of a rescue or a repair
 BATCH = 24  # cases are sorted by the lab they need within so many
 
 
@@ -32,7 +33,7 @@ def arguments():
     parser.add_argument("--fault", action="append", choices=faults.FAULTS, help="only these")
     parser.add_argument("--phase", action="append", help="only points that begin with this")
     parser.add_argument("--name", default="matrix", help="of the lab")
-    parser.add_argument("--shape", choices=SHAPES, help="of the lab for all cases; default: as each needs it")
+    parser.add_argument("--shape", choices=kinds.SHAPES, help="of the lab for all cases; default: as each needs it")
     return parser.parse_args()
 
 
@@ -42,25 +43,46 @@ def seed_of_commit():
     return int(done.stdout[:8] or "1", 16)
 
 
-def all_cases(declared, args, rng):
+def all_cases(declared, args, rng, other):
     """Each point once, then each once more with another fault, and so on: a part has as many points as it can have."""
-    chosen = [p for p in declared if not args.phase or any(p.startswith(x) for x in args.phase)]
-    kinds = list(args.fault or faults.FAULTS)
+    chosen, todo = [p for p in declared if not args.phase or any(p.startswith(x) for x in args.phase)], []
+    order = list(args.fault or faults.FAULTS)
     if not args.all:
         rng.shuffle(chosen)
-        rng.shuffle(kinds)
-    return [(p, kinds[(i + turn) % len(kinds)]) for turn in range(len(kinds)) for i, p in enumerate(chosen)]
+        rng.shuffle(order)
+        chosen = chosen if args.phase else with_few_others(chosen, other)
+    for turn in range(len(order)):
+        for i, point in enumerate(chosen):
+            possible = [f for f in order if f in kinds.of(point)[0].faults]
+            if turn < len(possible):
+                todo.append((point, possible[(i + turn) % len(possible)]))
+    return todo
+
+
+def with_few_others(chosen, other):
+    """Additions, and before them a few points of one other kind of job, as each kind needs a lab of its own."""
+    few = [p for p in chosen if kinds.of(p)[0] is kinds.KINDS[other]][:OTHERS]
+    return few + [p for p in chosen if kinds.of(p)[0] is kinds.KINDS[""]]
 
 
 def shape_of(point, args, rng):
-    return args.shape or points.shape(point, new_ca=not args.all and not args.case and rng.random() < NEW_CA_SHARE)
+    kind, name = kinds.of(point)
+    return args.shape or kind.shape(name, new_ca=not args.all and not args.case and rng.random() < NEW_CA_SHARE)
 
 
-def choose(declared, args, rng):
+def first_shape(args, rng, other):
+    """Of the lab that is made first."""
+    if args.case:
+        return shape_of(args.case[0].split("/")[0], args, rng)
+    chosen = not (args.all or args.random or args.phase)
+    return args.shape or (kinds.KINDS[other].shape("") if chosen else "same")
+
+
+def choose(declared, args, rng, other, first):
     """(shape of the lab, point, fault) in the order in which they are run."""
-    found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng)
+    found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng, other)
     todo = [(shape_of(point, args, rng), point, fault) for point, fault in found]
-    order = list(SHAPES)
+    order = [first, *kinds.SHAPES]
     return [case for at in range(0, len(todo), BATCH)
             for case in sorted(todo[at:at + BATCH], key=lambda c: order.index(c[0]))]
 
@@ -97,8 +119,10 @@ def work(bench, args):
     if not args.all and not args.case and not args.random:
         args.minutes = args.minutes or 7
     clock = Clock(args.minutes)
-    table = Table(points.declared(bench.ready()))
-    todo = choose(table.declared, args, rng)
+    other = rng.choice([name for name in kinds.KINDS if name])
+    first = first_shape(args, rng, other)
+    table = Table(kinds.declared(bench.ready(first)))
+    todo = choose(table.declared, args, rng, other, first)
     if args.list:
         print("\n".join(f"{point}/{fault}" for _, point, fault in todo))
         return 0
@@ -122,7 +146,7 @@ def main():
     args = arguments()
     for each in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background
         signal.signal(each, signal.default_int_handler)
-    bench = Bench(args.name)
+    bench = Bench(args.name, kinds.SHAPES)
     try:
         return work(bench, args)
     except CannotRun as e:

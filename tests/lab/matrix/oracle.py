@@ -225,12 +225,12 @@ def check_backup(lab, job, state):
 
 
 # -- nothing left, nothing more to do ---------------------------------------------------------------
-def check_nothing_left(lab):
+def check_nothing_left(lab, hosts=None, but=()):
     left = []
 
     def nothing():
-        left[:] = [text for texts in lab.all(lambda h: leftovers.of(lab, h)) for text in texts]
-        return not left
+        left[:] = [text for h in hosts or lab.hosts for text in leftovers.of(lab, h)]
+        return left == list(but)
     try:
         wait_until("nothing is left", nothing, 15, every=0.5)
     except LabError as e:

@@ -29,9 +29,9 @@ class Table:
 
     def show(self):
         for title, rows in (("fault", self.by_fault), ("phase", self.by_phase)):
-            print(f"\n{title:16}" + "".join(f"{kind:>13}" for kind in (*GOOD, "other")))
+            print(f"\n{title:24}" + "".join(f"{kind:>13}" for kind in (*GOOD, "other")))
             for name in sorted(rows):
-                print(f"{name:16}" + "".join(f"{rows[name][kind]:13}" for kind in (*GOOD, "other")))
+                print(f"{name:24}" + "".join(f"{rows[name][kind]:13}" for kind in (*GOOD, "other")))
         counts = ", ".join(f"{self.outcomes[name]} {name}" for name in (*GOOD, "other"))
         minutes, hit = (time.monotonic() - self.began) / 60, len(self.hit & set(self.declared))
         print(f"\n{len(self.declared)} points declared, {hit} hit; "
