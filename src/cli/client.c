@@ -18,7 +18,8 @@ static const struct {
         { SD_BUS_ERROR_SERVICE_UNKNOWN,
           "dhetcdd is not installed on this host, or the bus was not reloaded after its installation" },
         { SD_BUS_ERROR_NO_REPLY,
-          "dhetcdd did not answer; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
+          "dhetcdd did not answer; what it was asked for may be under way: see \"dhetcd list\" and "
+          "\"journalctl -u dhetcdd\"" },
         { "org.freedesktop.DBus.Error.TimedOut",
           "dhetcdd did not start; see \"systemctl status dhetcdd\" and \"journalctl -u dhetcdd\"" },
         { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,

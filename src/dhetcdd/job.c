@@ -192,6 +192,30 @@ int job_save(const Job *j, const char *jobs_dir, char **reterr) {
         return 0;
 }
 
+int job_unmark(const Job *j, const char *jobs_dir) {
+        _cleanup_free_ char *dir = format("%s/%s", jobs_dir, j->id);
+
+        return dir ? mark_open(j, dir, false) : -ENOMEM;
+}
+
+int job_remove(const char *jobs_dir, const char *id) {
+        _cleanup_free_ char *dir = format("%s/%s", jobs_dir, id);
+
+        return dir ? remove_tree(dir) : -ENOMEM;
+}
+
+int job_remove_untaken(const char *jobs_dir, const char *id) {
+        _cleanup_free_ char *own = format("%s/%s/job.json", jobs_dir, id), *txn = format("%s/%s/1", jobs_dir, id);
+        int r;
+
+        if (!own || !txn)
+                return -ENOMEM;
+        if (path_exists(own) != 0 || path_exists(txn) != 0)
+                return 0;
+        r = job_remove(jobs_dir, id);
+        return r < 0 ? r : 1;
+}
+
 int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) {
         _cleanup_free_ char *path = format("%s/%s/job.json", jobs_dir, id), *text = NULL;
         _cleanup_(job_freep) Job *j = NULL;

@@ -48,6 +48,7 @@ typedef struct Job {
         bool settle;       /* asked to settle what is stuck; in memory only, as these: */
         bool retry;        /* … by the timer: for a short while only */
         char *stuck_text;  /* with what it was stuck before it was asked */
+        bool unsaved;      /* the disk did not take its newest state yet */
         unsigned attempts; /* transient units this daemon started for the present transaction */
 } Job;
 
@@ -76,6 +77,12 @@ int job_from_json(const json_t *v, Job **ret, char **reterr) _must_check_;
  * DIR/ID/open is there too: dhetcd-recover.service has something to do. */
 int job_save(const Job *j, const char *jobs_dir, char **reterr) _must_check_;
 int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _must_check_;
+
+/* What a crash leaves: "open" of a job that has ended; and what was made for one that was never written, of which
+ * nothing can have been begun. 1: removed. */
+int job_unmark(const Job *j, const char *jobs_dir) _must_check_;
+int job_remove_untaken(const char *jobs_dir, const char *id) _must_check_;
+int job_remove(const char *jobs_dir, const char *id) _must_check_; /* with all that is in its directory */
 
 char *job_txn_id(const Job *j, size_t n);                        /* "JOB-N" */
 char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n); /* "JOBS-DIR/JOB/N" */

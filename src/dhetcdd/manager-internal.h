@@ -4,6 +4,7 @@
 /* What the parts of the manager share:
  *
  *   manager.c          the object, the queue's turns, how a job begins and ends
+ *   manager-save.c     what becomes of a job, on disk and for whoever watches
  *   manager-bus.c      org.dhetcd1.Manager
  *   manager-look.c     Look, Plan and Examine
  *   manager-request.c  what AddNodes may ask for
@@ -51,12 +52,12 @@ struct Manager {
         sd_bus_slot *vtable_slot, *subscribe_slot, *inhibit_slot;
         sd_event_source *dispatch_source; /* deferred: manager_dispatch() never runs inside a method call */
         sd_event_source *wait_source;     /* when the next waiting job has waited too long */
+        sd_event_source *save_source;     /* when to write again what the disk did not take */
         sd_event_source *install_source;  /* when to look whether the installer still runs */
 };
 
 /* manager.c */
 void manager_kick(Manager *m); /* runs the queue in the next turn of the loop */
-int manager_set_job(Manager *m, Job *j, JobState state, const char *text);
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text);
 int manager_add_job(Manager *m, Job *j, char **reterr); /* takes the job over on success */
 void manager_cancel_job(Manager *m, Job *j);
@@ -65,6 +66,10 @@ void manager_retry_job(Manager *m, Job *j);                  /* … for a short 
 int manager_revert_job(Manager *m, Job *j, const char *why); /* a committed one, or what is committed of it */
 Job *manager_running_job(const Manager *m);                  /* NULL where none */
 void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char *reason);
+
+/* manager-save.c */
+void manager_set_job(Manager *m, Job *j, JobState state, const char *text);
+void manager_tell_job(Manager *m, const Job *j); /* whoever watches */
 
 /* manager-bus.c */
 int manager_bus_register(Manager *m);

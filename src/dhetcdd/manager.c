@@ -9,7 +9,6 @@
 #include "basic/string-util.h"
 #include "bus/names.h"
 #include "manager-internal.h"
-#include "metrics.h"
 
 /* With the job. */
 #define STUCK_NEXT                                                                                                     \
@@ -17,44 +16,6 @@
         "does it now"
 
 static void dispatch(Manager *m);
-
-/* Every change of a job goes through here: to disk first, then to whoever watches. A disk that takes no more is
- * reported and does not end the work: the transaction's own log decides what is true. */
-/* For a collector of metrics: it is no reason to fail. */
-static void tell_collector(const Manager *m) {
-        _cleanup_(config_freep) Config *config = NULL;
-        _cleanup_free_ char *error = NULL;
-        int r;
-
-        if (config_load(NULL, &config, NULL, NULL) < 0 || !config->textfile_directory)
-                return;
-        r = metrics_write(config->textfile_directory, &m->queue, m->jobs_dir, &error);
-        if (r < 0)
-                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .error = r }, "No metrics: %s",
-                          error_text(error, r));
-}
-
-int manager_set_job(Manager *m, Job *j, JobState state, const char *text) {
-        _cleanup_free_ char *error = NULL;
-        bool moved = (j->state == JOB_RUNNING) != (state == JOB_RUNNING);
-        int r;
-
-        if (j->state == state && streq(j->text, text))
-                return 0;
-        j->state = state;
-        r = job_set_text(j, text);
-        if (r >= 0)
-                r = job_save(j, m->jobs_dir, &error);
-        if (r < 0)
-                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
-                          "The state '%s' of job %s is not on disk: %s", job_state_to_string(state), j->id,
-                          error_text(error, r));
-        manager_emit_job_changed(m, j);
-        tell_collector(m);
-        if (moved)
-                manager_emit_running_job(m);
-        return r;
-}
 
 static const struct {
         EventKind kind;
@@ -86,7 +47,7 @@ void manager_end_job(Manager *m, Job *j, JobState state, const char *text) {
         /* In the journal before the signal: who follows both has the last line when told of the end. */
         log_event(endings[state].kind, again ? LOG_INFO : endings[state].priority, &(EventContext){ .job = j->id },
                   "Job %s %s: %s", j->id, endings[state].words, text);
-        (void) manager_set_job(m, j, state, text);
+        manager_set_job(m, j, state, text);
         manager_kick(m);
 }
 
@@ -102,8 +63,10 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
         if (r < 0)
                 return r;
         r = job_save(j, m->jobs_dir, reterr);
-        if (r < 0)
+        if (r < 0) { /* who asks is told that there is no such job: none may turn up later */
+                (void) (job_remove(m->jobs_dir, j->id) < 0);
                 return r;
+        }
         r = job_queue_add(&m->queue, j);
         if (r < 0)
                 return r;
@@ -111,26 +74,20 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
         log_event(EVENT_JOB_QUEUED, LOG_INFO, &(EventContext){ .job = j->id },
                   "Job %s: %s etcd node%s %s, asked for by user %u", j->id, job_words(j->kind)->name,
                   strv_length(j->nodes) > 1 ? "s" : "", nodes, j->uid);
-        manager_emit_job_changed(m, j);
-        tell_collector(m);
+        manager_tell_job(m, j);
         manager_kick(m);
         return 0;
 }
 
 void manager_cancel_job(Manager *m, Job *j) {
-        _cleanup_free_ char *text = NULL, *error = NULL;
-        int r;
+        _cleanup_free_ char *text = NULL;
 
         if (j->state == JOB_QUEUED)
                 return manager_end_job(m, j, JOB_CANCELED, "canceled while it waited; nothing was changed");
 
         j->cancel = true;
-        r = job_save(j, m->jobs_dir, &error);
-        if (r < 0)
-                log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
-                          "The cancel of job %s is not on disk: %s", j->id, error_text(error, r));
         text = format("canceling: %s", j->text);
-        (void) manager_set_job(m, j, JOB_RUNNING, text ?: "canceling");
+        manager_set_job(m, j, JOB_RUNNING, text ?: "canceling");
         if (m->run && txn_run_job(m->run) == j)
                 txn_run_cancel(m->run);
 }
@@ -142,7 +99,7 @@ static void take_up(Manager *m, Job *j, bool retry) {
         j->settle = true;
         j->attempts = 0;
         j->ended_usec = 0;
-        (void) manager_set_job(m, j, JOB_RUNNING, "settling");
+        manager_set_job(m, j, JOB_RUNNING, "settling");
         manager_kick(m);
 }
 
@@ -216,7 +173,7 @@ int manager_revert_job(Manager *m, Job *j, const char *why) {
         j->ended_usec = 0;
         log_event(EVENT_JOB_REVERTING, LOG_WARNING, &(EventContext){ .job = j->id }, "Job %s is taken back: %s", j->id,
                   why);
-        (void) manager_set_job(m, j, JOB_RUNNING, text);
+        manager_set_job(m, j, JOB_RUNNING, text);
         manager_kick(m);
         return 0;
 }
@@ -298,7 +255,7 @@ static void tell_waiting(Manager *m) {
                 if (!text || streq(j->text, text))
                         continue;
                 log_event(EVENT_JOB_WAITING, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: %s", j->id, text);
-                (void) manager_set_job(m, j, JOB_QUEUED, text);
+                manager_set_job(m, j, JOB_QUEUED, text);
         }
 }
 
@@ -316,7 +273,7 @@ static int begin_txn(Manager *m, Job *j, size_t n, char **reterr) {
         text = format("%s etcd node %s (%zu of %zu)", words_for(j), j->nodes[n - 1], n, strv_length(j->nodes));
         r = dir && text ? mkdir_durable(dir, 0700) : -ENOMEM;
         if (r >= 0) {
-                (void) manager_set_job(m, j, JOB_RUNNING, text);
+                manager_set_job(m, j, JOB_RUNNING, text);
                 r = txn_run_begin(m, j, n);
         }
         return r < 0 ? fail(reterr, r, "the transaction in %s could not be begun: %s", dir ?: "memory", strerror(-r))
@@ -393,8 +350,7 @@ static void prune(Manager *m) {
         if (config_load(NULL, &config, NULL, NULL) < 0)
                 return; /* the next order is refused for it, with its text */
         while ((j = job_queue_prunable(&m->queue, config->keep_jobs, config->keep_days, now_real()))) {
-                _cleanup_free_ char *dir = format("%s/%s", m->jobs_dir, j->id);
-                int r = dir ? remove_tree(dir) : -ENOMEM;
+                int r = job_remove(m->jobs_dir, j->id);
 
                 if (r < 0)
                         log_event(EVENT_WARNING, LOG_WARNING, &(EventContext){ .job = j->id, .error = r },
@@ -450,7 +406,7 @@ static bool held_by_installer(Manager *m) {
                 if (j->state == JOB_QUEUED && text && !streq(j->text, text)) {
                         log_event(EVENT_JOB_WAITING, LOG_INFO, &(EventContext){ .job = j->id }, "Job %s: %s", j->id,
                                   text);
-                        (void) manager_set_job(m, j, JOB_QUEUED, text);
+                        manager_set_job(m, j, JOB_QUEUED, text);
                 }
         }
         return true;
@@ -485,6 +441,9 @@ static int load_job(Manager *m, const char *id) {
         _cleanup_free_ char *error = NULL;
         int r;
 
+        r = job_remove_untaken(m->jobs_dir, id);
+        if (r > 0)
+                return 0;
         r = job_load(m->jobs_dir, id, &j, &error);
         if (r == -ENOMEM)
                 return r;
@@ -493,6 +452,7 @@ static int load_job(Manager *m, const char *id) {
                           "Job %s is not known any more: %s", id, error_text(error, r));
                 return 0;
         }
+        (void) (job_unmark(j, m->jobs_dir) < 0);
         r = job_queue_load(&m->queue, j);
         if (r < 0)
                 return r;
@@ -571,6 +531,7 @@ Manager *manager_free(Manager *m) {
         sd_bus_slot_unref(m->subscribe_slot);
         sd_event_source_unref(m->dispatch_source);
         sd_event_source_unref(m->wait_source);
+        sd_event_source_unref(m->save_source);
         sd_event_source_unref(m->install_source);
         polkit_free(m->polkit);
         job_queue_done(&m->queue);
@@ -586,5 +547,5 @@ bool manager_is_asked(const Manager *m) {
 }
 
 bool manager_is_idle(const Manager *m) {
-        return !m->run && job_queue_open(&m->queue) == 0 && !manager_is_asked(m);
+        return !m->run && !m->save_source && job_queue_open(&m->queue) == 0 && !manager_is_asked(m);
 }

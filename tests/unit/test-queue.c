@@ -260,6 +260,41 @@ static void test_open_mark(void **state) {
         }
 }
 
+/* A crash between the last record and the mark. */
+static void test_unmark(void **state) {
+        _cleanup_(job_freep) Job *j = make(NULL, JOB_QUEUED, 1);
+        _cleanup_free_ char *mark = format("%s/%s/open", dir, j->id);
+
+        assert_int_equal(job_save(j, dir, NULL), 0);
+        assert_int_equal(job_unmark(j, dir), 0);
+        assert_int_equal(path_exists(mark), 1);
+        j->state = JOB_STUCK;
+        assert_int_equal(job_unmark(j, dir), 0);
+        assert_int_equal(path_exists(mark), 1);
+        j->state = JOB_CANCELED;
+        assert_int_equal(job_unmark(j, dir), 0);
+        assert_int_equal(path_exists(mark), 0);
+}
+
+static void test_remove_untaken(void **state) {
+        _cleanup_(job_freep) Job *j = make(NULL, JOB_QUEUED, 1);
+        _cleanup_free_ char *own = format("%s/%s", dir, j->id), *record = format("%s/job.json", own);
+        _cleanup_free_ char *txn = job_txn_dir(j, dir, 1);
+
+        assert_int_equal(job_save(j, dir, NULL), 0);
+        assert_int_equal(job_remove_untaken(dir, j->id), 0);
+        assert_int_equal(path_exists(record), 1);
+
+        assert_int_equal(unlink(record), 0);
+        assert_true(mkdir_durable(txn, 0700) >= 0);
+        assert_int_equal(job_remove_untaken(dir, j->id), 0); /* it was begun: somebody must look at it */
+        assert_int_equal(path_exists(txn), 1);
+
+        assert_int_equal(rmdir(txn), 0);
+        assert_int_equal(job_remove_untaken(dir, j->id), 1); /* with its mark */
+        assert_int_equal(path_exists(own), 0);
+}
+
 static void test_current_transaction(void **state) {
         _cleanup_json_ json_t *options = json_object();
         _cleanup_(job_freep) Job *j = NULL;
@@ -328,6 +363,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_long_text, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_open_mark, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unmark, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_remove_untaken, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_current_transaction, setup, teardown),
                 cmocka_unit_test(test_kinds),
