@@ -117,6 +117,7 @@ static int move_and_make(HostOperation *op, const DataPlace *p) {
         if (r < 0)
                 return r;
         moved = r > 0 || path_exists(aside) > 0;
+        HOST_FAILPOINT(op, "moved");
         r = mkdir_durable(p->path, 0700);
         if (r < 0)
                 return fail(&op->why, r, "%s cannot be made: %s", p->path, strerror(-r));
@@ -184,6 +185,8 @@ static int restore_place(HostOperation *op, const json_t *kept) {
                 r = host_operation_intent(op, NULL);
         if (r >= 0)
                 r = data_directory_move_back(p.path, tag, was, &op->why);
+        if (r >= 0)
+                HOST_FAILPOINT(op, "moved");
         if (r >= 0)
                 r = set_owner_back(op, p.path, json_object_get(kept, "owner"));
         if (r < 0)

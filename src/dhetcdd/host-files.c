@@ -168,6 +168,7 @@ int begin_trust_authorities(HostOperation *op) {
         if (r < 0)
                 return r;
         changed = r;
+        HOST_FAILPOINT(op, "first");
         r = trust_in_file(op, c->client.trusted_ca_file);
         if (r < 0)
                 return r;

@@ -53,6 +53,36 @@ static const HostMethod *find_method(const char *name) {
         return NULL;
 }
 
+#if DHETCD_FAILPOINTS
+/* Between the writes of those that have several, or while systemd is at work. */
+static const char *const within[][2] = {
+        { "Lock", "opened" },
+        { "Unlock", "released" },
+        { "Close", "outcome" },
+        { "Restore", "restored" },
+        { "RunScript", "sent" },
+        { "TrustAuthorities", "first" },
+        { "PrepareDataDirectory", "moved" },
+        { "RestoreDataDirectory", "moved" },
+        { "OwnDataDirectory", "given" },
+        { "DisownDataDirectory", "given" },
+        { "ManageUnit", "sent" },
+};
+
+void host_failpoints(FILE *out) {
+        static const char *const recorded[] = { "before-intent", "after-intent", "before-done", "after-done", NULL };
+        static const char *const other[] = { "begin", "after-done", NULL };
+
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++) {
+                for (const char *const *p = methods[i].recorded ? recorded : other; *p; p++)
+                        fprintf(out, "host.%s.%s\n", methods[i].name, *p);
+                for (size_t k = 0; k < ELEMENTSOF(within); k++)
+                        if (streq(within[k][0], methods[i].name))
+                                fprintf(out, "host.%s.%s\n", within[k][0], within[k][1]);
+        }
+}
+#endif
+
 /* Runs again after polkit's answer: nothing before polkit_check() may have an effect. */
 static int on_method(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         _cleanup_(host_operation_freep) HostOperation *op = NULL;

@@ -115,6 +115,8 @@ int begin_lock(HostOperation *op) {
         if (r >= 0)
                 r = host_operation_open_record(op); /* no room for it later would keep the job from going back */
         if (r >= 0)
+                HOST_FAILPOINT(op, "opened");
+        if (r >= 0)
                 r = host_lock_write(op, host_operation_string(op, "holder"));
         return r < 0 ? r : host_operation_answer(op, json_array());
 }
@@ -131,6 +133,7 @@ int begin_unlock(HostOperation *op) {
                 r = host_lock_remove(op);
         if (r < 0)
                 return r;
+        HOST_FAILPOINT(op, "released");
         host_prune(op->host, op->txn); /* also when asked again: we may have died in it */
         return host_operation_answer(op, json_array());
 }

@@ -89,11 +89,13 @@ int host_operation_intent(HostOperation *op, json_t *extra) {
         HostKey key = key_of(op);
         int r;
 
+        HOST_FAILPOINT(op, "before-intent");
         r = host_record_intent(op->record, &key, extra, &op->why);
         json_decref(extra);
         if (r < 0)
                 return r;
         op->intended = true;
+        HOST_FAILPOINT(op, "after-intent");
         return 0;
 }
 
@@ -190,6 +192,8 @@ static void end(HostOperation *op, int r) {
         unlink_operation(op);
         if (r > 0 && !op->answer) /* a mistake of ours must never look like success */
                 r = -ENOTRECOVERABLE;
+        if (op->intended)
+                HOST_FAILPOINT(op, "before-done");
         if (r > 0 && op->intended)
                 r = host_record_done(op->record, &key, op->answer, &op->why);
         else if (r < 0 && op->intended)
@@ -197,6 +201,7 @@ static void end(HostOperation *op, int r) {
         if (r < 0 && op->method->recorded)
                 host_operation_event(op, EVENT_WARNING, LOG_WARNING, NULL, NULL, "%s failed: %s", op->method->name,
                                      error_text(op->why, r));
+        HOST_FAILPOINT(op, "after-done");
         answer_all(op, r);
         host_operation_free(op);
 }
@@ -291,6 +296,8 @@ int host_operation_start(HostOperation *op, sd_bus_message *m, sd_bus_error *ret
         op->next = op->host->operations;
         op->host->operations = op;
 
+        if (!op->method->recorded)
+                HOST_FAILPOINT(op, "begin");
         r = prepare(op);
         go_on(op, r == 0 ? op->method->begin(op) : r);
         return 1;

@@ -12,6 +12,7 @@
 #include "basic/digest.h"
 #include "basic/error.h"
 #include "basic/event.h"
+#include "basic/failpoint.h"
 #include "basic/json-util.h"
 #include "basic/string-util.h"
 #include "bus/names.h"
@@ -21,6 +22,9 @@
 #include "host-history.h"
 #include "host-record.h"
 #include "host.h"
+
+/* host-interface.c lists them. */
+#define HOST_FAILPOINT(op, point) FAILPOINT("host", (op)->method->name, point)
 
 #define CALLERS_MAX 64U
 #define JOB_SIZE 9U /* 8 digits and the NUL */

@@ -103,6 +103,8 @@ static int own(HostOperation *op, const HostDataPaths *p) {
         if (r >= 0)
                 r = give_parent(op, p->parent, op->admin.etcd_uid, op->admin.gid);
         if (r >= 0)
+                HOST_FAILPOINT(op, "given");
+        if (r >= 0)
                 r = data_owner_each(p->path, change, &o, &op->why);
         if (r < 0)
                 return r;
@@ -142,6 +144,8 @@ int begin_disown_data_directory(HostOperation *op) {
         r = host_operation_intent(op, NULL);
         if (r >= 0)
                 r = data_owner_each(path, change, &o, &op->why);
+        if (r >= 0)
+                HOST_FAILPOINT(op, "given");
         if (r >= 0)
                 r = give_parent(op, json_get_string(kept, "parent"), (uid_t) json_integer_value(json_array_get(ids, 0)),
                                 (gid_t) json_integer_value(json_array_get(ids, 1)));

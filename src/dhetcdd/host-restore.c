@@ -113,6 +113,7 @@ static int restore_now(HostOperation *op) {
         if (r < 0)
                 return r;
         op->changed = r > 0;
+        HOST_FAILPOINT(op, "restored");
         /* One that was cut short may have restored the files and not reloaded. */
         return units || op->was_open ? reload(op) : answer(op);
 }

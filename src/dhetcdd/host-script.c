@@ -156,6 +156,8 @@ static int start(HostOperation *op) {
         r = host_operation_job(op, job_ended, &j);
         if (r >= 0)
                 r = unit_job_send(j, m, s->unit, timeout + JOB_GRACE);
+        if (r >= 0)
+                HOST_FAILPOINT(op, "sent");
         return r < 0 ? fail(&op->why, r, "systemd cannot be asked to run script \"%s\": %s", op->verb, strerror(-r))
                      : 0;
 }

@@ -225,6 +225,8 @@ int begin_close(HostOperation *op) {
         outcome = json_pack("{ss ss sI}", "outcome", host_operation_string(op, "outcome"), "by", op->holder,
                             "time_usec", (json_int_t) now_real());
         r = write_json(op, path, outcome);
+        if (r >= 0)
+                HOST_FAILPOINT(op, "outcome");
         if (r >= 0 && held > 0 && streq(job, op->job))
                 r = host_lock_remove(op);
         if (r < 0)

@@ -126,6 +126,8 @@ static int send_job(HostOperation *op) {
                 reset_failed(op);
         r = v->kind == VERB_JOB ? unit_job_verb(j, v->method, DH_ETCD_UNIT, timeout)
                                 : unit_job_enable(j, v->enable, DH_ETCD_UNIT, timeout);
+        if (r >= 0)
+                HOST_FAILPOINT(op, "sent");
         return r < 0 ? fail(&op->why, r, "systemd cannot be asked to %s %s: %s", op->verb, DH_ETCD_UNIT, strerror(-r))
                      : 0;
 }

@@ -4,6 +4,7 @@
 /* org.dhetcd1.Host: what a host does to itself, for whoever polkit here allows it. */
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
@@ -23,6 +24,9 @@ int host_repair(char **reterr) _must_check_;
 /* Forgets what old transactions left on this host, and what the killed writers of one that was just released (or NULL)
  * did. */
 void host_prune(Host *h, const char *released);
+
+/* Prints the names of the failpoints of all methods, one a line. Only with -Dfailpoints=true. */
+void host_failpoints(FILE *out);
 
 /* Nothing is being done and nobody waits for an answer. */
 bool host_is_idle(const Host *h);

@@ -6,6 +6,7 @@
 
 #include "basic/digest.h"
 #include "basic/error.h"
+#include "basic/failpoint.h"
 #include "basic/fs.h"
 #include "basic/string-util.h"
 
@@ -182,13 +183,19 @@ int job_save(const Job *j, const char *jobs_dir, char **reterr) {
         r = mkdir_durable(dir, 0700);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be made: %s", dir, strerror(-r));
+        FAILPOINT("manager", job_state_to_string(j->state), "before-save");
         r = mark_open(j, dir, true);
         if (r >= 0)
+                FAILPOINT("manager", job_state_to_string(j->state), "marked");
+        if (r >= 0)
                 r = write_file_durable(path, text, strlen(text), 0600, (uid_t) -1, (gid_t) -1);
+        if (r >= 0)
+                FAILPOINT("manager", job_state_to_string(j->state), "written");
         if (r >= 0)
                 r = mark_open(j, dir, false);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be written: %s", path, strerror(-r));
+        FAILPOINT("manager", job_state_to_string(j->state), "after-save");
         return 0;
 }
 
@@ -215,6 +222,16 @@ int job_remove_untaken(const char *jobs_dir, const char *id) {
         r = job_remove(jobs_dir, id);
         return r < 0 ? r : 1;
 }
+
+#if DHETCD_FAILPOINTS
+void job_failpoints(FILE *out) {
+        static const char *const points[] = { "before-save", "marked", "written", "after-save", NULL };
+
+        for (JobState i = 0; i < _JOB_STATE_MAX; i++)
+                for (const char *const *p = points; *p; p++)
+                        fprintf(out, "manager.%s.%s\n", job_state_to_string(i), *p);
+}
+#endif
 
 int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) {
         _cleanup_free_ char *path = format("%s/%s/job.json", jobs_dir, id), *text = NULL;

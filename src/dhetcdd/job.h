@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "basic/job-kind.h"
 #include "basic/json-util.h"
@@ -83,6 +84,9 @@ int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _mu
 int job_unmark(const Job *j, const char *jobs_dir) _must_check_;
 int job_remove_untaken(const char *jobs_dir, const char *id) _must_check_;
 int job_remove(const char *jobs_dir, const char *id) _must_check_; /* with all that is in its directory */
+
+/* Prints the names of the failpoints around job_save(), one a line. Only with -Dfailpoints=true. */
+void job_failpoints(FILE *out);
 
 char *job_txn_id(const Job *j, size_t n);                        /* "JOB-N" */
 char *job_txn_dir(const Job *j, const char *jobs_dir, size_t n); /* "JOBS-DIR/JOB/N" */

@@ -15,6 +15,7 @@
 #include "bus/names.h"
 #include "host.h"
 #if HAVE_MANAGER
+#include "job.h"
 #include "manager.h"
 #endif
 
@@ -226,6 +227,15 @@ int main(int argc, char **argv) {
 
         if (argc == 2 && streq(argv[1], "--repair"))
                 return repair();
+#if DHETCD_FAILPOINTS
+        if (argc == 2 && streq(argv[1], "failpoints")) {
+                host_failpoints(stdout);
+#if HAVE_MANAGER
+                job_failpoints(stdout);
+#endif
+                return EXIT_SUCCESS;
+        }
+#endif
         if (argc > 1) {
                 bool help = streq(argv[1], "--help") || streq(argv[1], "-h");
 

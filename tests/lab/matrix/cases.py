@@ -7,21 +7,9 @@ import time
 from dhlab import LabError
 
 from . import faults, kinds, oracle, points
-from .jobs import hits, wait_end, wait_reached
+from .jobs import hits
 
 BROKEN = (oracle.Broken, LabError, OSError, ValueError, KeyError)
-
-
-def reach(lab, job, point, fault):
-    """The fault, as soon as the job is at the point. False where it ended without coming there."""
-    name = points.name(point)
-    if faults.action(fault) != "wait":
-        wait_end(lab, job)
-    else:
-        wait_reached(lab, name, job)
-        if faults.file(lab, ".reached").exists():
-            faults.do(lab, fault)
-    return name in hits(lab)
 
 
 def run_case(bench, shape, point, fault):
@@ -31,11 +19,11 @@ def run_case(bench, shape, point, fault):
     try:
         with kind.writer(lab) as writer:
             job = kind.begin(lab, point, fault)
-            hit = reach(lab, job, point, fault)
-            wait_end(lab, job)
+            hit = kind.reach(lab, job, point, fault)
             seconds = time.monotonic() - began
             kind.unpave(lab, point)
-            faults.disarm(lab)
+            for host in lab.hosts:
+                faults.disarm(lab, host.name)
             kind.bring_back(lab, job)
             untold = point.endswith("end.after") and fault in ("kill-worker", "power-job")
             state = kind.check(bench, job, writer, point, untold)
@@ -51,7 +39,7 @@ def run_case(bench, shape, point, fault):
 def failed(bench, point, error, began):
     hit = False
     try:
-        hit = points.name(point) in hits(bench.lab)
+        hit = any(points.name(point) in hits(bench.lab, host.name) for host in bench.lab.hosts)
         bench.keep_logs()
     except (LabError, OSError) as e:
         print(f"the logs cannot be kept: {e}", file=sys.stderr)

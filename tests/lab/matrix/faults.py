@@ -45,26 +45,27 @@ def disarm(lab, host=None):
         file(lab, suffix, host).unlink(missing_ok=True)
 
 
-def power(lab, host):
+def power(lab, host, waits=None):
+    """`waits`: where somebody waits at the point, if not on the job's host."""
     lab.cut_power(host)
-    disarm(lab)
+    disarm(lab, waits)
     time.sleep(AWAY)
     lab.boot(host)
 
 
-def reboot(lab, host):
+def reboot(lab, host, waits=None):
     """As an operator does who insists: the units are stopped first, and a job on the host is not waited for."""
     lab.exec(host, ["systemctl", "start", "--no-block", "--job-mode=replace-irreversibly", "poweroff.target"], check=False)
-    disarm(lab)
+    disarm(lab, waits)
     wait_until(f"{host} has shut down", lambda: not lab.host(host).init_pid(), SHUTDOWN_SECONDS, host, every=0.2)
-    power(lab, host)
+    power(lab, host, waits)
 
 
-def cut(lab, host):
+def cut(lab, host, waits=None):
     """Nobody reaches the host, and no connection with it lives on, as if it had been away for long."""
     lab.cut_link(host)
     broken = lab.break_connections(host)
-    disarm(lab)
+    disarm(lab, waits)
     time.sleep(AWAY if broken else LONG)
     lab.mend_link(host)
 

@@ -21,8 +21,8 @@ def arm_for(lab, lead, point, fault):
     arm(lab, [*lead, f"{points.name(point)} {faults.action(fault)}"])
 
 
-def hits(lab):
-    path = faults.file(lab, ".hit")
+def hits(lab, host=None):
+    path = faults.file(lab, ".hit", host)
     return path.read_text().split() if path.exists() else []
 
 
@@ -44,6 +44,37 @@ def wait_reached(lab, point, job, host=None):
     return wait_until(f"{point} is reached",
                       lambda: faults.file(lab, ".reached", host).exists() or ended(lab, job, host),
                       REACH_SECONDS, every=0.02)
+
+
+def reach(lab, job, point, fault):
+    """The fault, as soon as the job is at the point, and the end of the job. False where it did not come there."""
+    if faults.action(fault) == "wait":
+        wait_reached(lab, points.name(point), job)
+        if faults.file(lab, ".reached").exists():
+            faults.do(lab, fault)
+    wait_end(lab, job)
+    return points.name(point) in hits(lab)
+
+
+def take_over(lab, at):
+    """The job, whose own host is gone as soon as it had come to `at`."""
+    gone = lab.roles.gone
+    arm(lab, [f"{at} wait"], gone)
+    job = start(lab, host=gone)
+    wait_reached(lab, at, job, gone)
+    lab.cut_power(gone)
+    arm(lab, [], gone)
+    lab.exec(lab.roles.job, ["dhetcd", "settle", "--takeover", "--no-block", job])
+    return job
+
+
+def bring_back(lab, job):
+    """The host whose job was taken over follows by itself."""
+    gone = lab.roles.gone
+    if gone:
+        lab.boot(gone, wait=False)
+        wait_end(lab, job, gone)
+        lab.host(gone).wait_booted()
 
 
 def stop_at(lab, point, job):

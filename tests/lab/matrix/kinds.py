@@ -2,7 +2,7 @@
 """What a job may be, as src/basic/job-kind.h has it: the points of each, what leads there, and what must hold then.
 "KIND:" before a point tells whose it is; without it, it is an addition's."""
 
-from . import faults, jobs, oracle, points, repair, rescue
+from . import daemon, faults, jobs, oracle, points, repair, rescue
 from .bench import Site
 
 
@@ -15,6 +15,7 @@ class Addition:
     }
     shape, ends = staticmethod(points.shape), staticmethod(points.ends)
     unpave = staticmethod(points.unpave)
+    reach, bring_back = staticmethod(jobs.reach), staticmethod(jobs.bring_back)
 
     @staticmethod
     def declared(lab):
@@ -27,7 +28,8 @@ class Addition:
     def begin(self, lab, point, fault):
         """The job, which is to come to the point."""
         if lab.roles.gone:
-            return self.begin_takeover(lab, point, fault)
+            jobs.arm_for(lab, points.lead(point), point, fault)
+            return jobs.take_over(lab, points.taken_over_at(point))
         if points.is_revert(point):
             return self.begin_revert(lab, point, fault)
         jobs.arm_for(lab, points.lead(point), point, fault)
@@ -35,18 +37,6 @@ class Addition:
         job = jobs.start(lab, points.options(point))
         if points.stopped_at(point):
             jobs.stop_at(lab, points.stopped_at(point), job)
-        return job
-
-    @staticmethod
-    def begin_takeover(lab, point, fault):
-        gone, at = lab.roles.gone, points.taken_over_at(point)
-        jobs.arm_for(lab, points.lead(point), point, fault)
-        jobs.arm(lab, [f"{at} wait"], gone)
-        job = jobs.start(lab, host=gone)
-        jobs.wait_reached(lab, at, job, gone)
-        lab.cut_power(gone)
-        jobs.arm(lab, [], gone)
-        lab.exec(lab.roles.job, ["dhetcd", "settle", "--takeover", "--no-block", job])
         return job
 
     @staticmethod
@@ -62,17 +52,11 @@ class Addition:
     def check(bench, job, writer, point, untold):
         return oracle.check(bench, job, writer, untold, points.is_revert(point))
 
-    @staticmethod
-    def bring_back(lab, job):
-        """The host whose job was taken over follows by itself."""
-        gone = lab.roles.gone
-        if gone:
-            lab.boot(gone, wait=False)
-            jobs.wait_end(lab, job, gone)
-            lab.host(gone).wait_booted()
 
-
-KINDS = {"": Addition(), "rescue": rescue.Rescue(), "rescue-snapshot": rescue.FromSnapshot(), "repair": repair.Repair()}
+KINDS = {"": Addition(), "daemon": daemon.Daemon(), "rescue": rescue.Rescue(), "rescue-snapshot": rescue.FromSnapshot(),
+         "repair": repair.Repair()}
+OTHERS = ("rescue", "rescue-snapshot", "repair")  # which need labs of their own
+FAULTS = (*faults.FAULTS, *(f for f in daemon.Daemon.faults if f not in faults.FAULTS))
 SHAPES = {name: make for kind in KINDS.values() for name, make in kind.shapes.items()}
 
 
@@ -80,6 +64,12 @@ def of(point):
     """(the kind, the point as it calls it)"""
     name, _, rest = point.partition(":")
     return (KINDS[name], rest) if rest and name in KINDS else (KINDS[""], point)
+
+
+def where(point, fault, turn):
+    """The fault; of the daemon's with the host that it strikes, another one each turn."""
+    kind, name = of(point)
+    return kind.where(name, fault, turn) if kind is KINDS["daemon"] else fault
 
 
 def declared(lab):

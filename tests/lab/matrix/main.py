@@ -10,7 +10,7 @@ import time
 
 from dhlab import CannotRun, LabError, paths
 
-from . import cases, faults, interrupts, kinds
+from . import cases, interrupts, kinds
 from .bench import Bench
 from .table import Table
 
@@ -30,7 +30,7 @@ def arguments():
     parser.add_argument("--seed", type=int, help="of a random choice of cases; default: from the present commit")
     parser.add_argument("--minutes", type=float, help="begin no case that may end later; default 7 where cases "
                         "are chosen")
-    parser.add_argument("--fault", action="append", choices=faults.FAULTS, help="only these")
+    parser.add_argument("--fault", action="append", choices=kinds.FAULTS, help="only these")
     parser.add_argument("--phase", action="append", help="only points that begin with this")
     parser.add_argument("--name", default="matrix", help="of the lab")
     parser.add_argument("--shape", choices=kinds.SHAPES, help="of the lab for all cases; default: as each needs it")
@@ -46,7 +46,7 @@ def seed_of_commit():
 def all_cases(declared, args, rng, other):
     """Each point once, then each once more with another fault, and so on: a part has as many points as it can have."""
     chosen, todo = [p for p in declared if not args.phase or any(p.startswith(x) for x in args.phase)], []
-    order = list(args.fault or faults.FAULTS)
+    order = list(args.fault or kinds.FAULTS)
     if not args.all:
         rng.shuffle(chosen)
         rng.shuffle(order)
@@ -55,14 +55,14 @@ def all_cases(declared, args, rng, other):
         for i, point in enumerate(chosen):
             possible = [f for f in order if f in kinds.of(point)[0].faults]
             if turn < len(possible):
-                todo.append((point, possible[(i + turn) % len(possible)]))
+                todo.append((point, kinds.where(point, possible[(i + turn) % len(possible)], i + turn)))
     return todo
 
 
 def with_few_others(chosen, other):
     """Additions, and before them a few points of one other kind of job, as each kind needs a lab of its own."""
     few = [p for p in chosen if kinds.of(p)[0] is kinds.KINDS[other]][:OTHERS]
-    return few + [p for p in chosen if kinds.of(p)[0] is kinds.KINDS[""]]
+    return few + [p for p in chosen if not p.startswith(tuple(f"{name}:" for name in kinds.OTHERS))]
 
 
 def shape_of(point, args, rng):
@@ -119,7 +119,7 @@ def work(bench, args):
     if not args.all and not args.case and not args.random:
         args.minutes = args.minutes or 7
     clock = Clock(args.minutes)
-    other = rng.choice([name for name in kinds.KINDS if name])
+    other = rng.choice(kinds.OTHERS)
     first = first_shape(args, rng, other)
     table = Table(kinds.declared(bench.ready(first)))
     todo = choose(table.declared, args, rng, other, first)

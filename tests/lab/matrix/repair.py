@@ -88,6 +88,9 @@ class Repair:
     def bring_back(self, lab, job):
         pass
 
+    def reach(self, lab, job, point, fault):
+        return jobs.reach(lab, job, point, fault)
+
     def writer(self, lab):
         return lab.writer(rate=10)
 

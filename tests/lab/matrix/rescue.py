@@ -117,6 +117,9 @@ class Rescue:
     def bring_back(self, lab, job):
         pass
 
+    def reach(self, lab, job, point, fault):
+        return jobs.reach(lab, job, point, fault)
+
     def writer(self, lab):
         return Patient(lab, rate=10)
 

@@ -18,7 +18,7 @@ class Table:
         self.cases += 1
         kind = outcome if outcome in GOOD else "other"
         self.outcomes[kind] += 1
-        self.by_fault.setdefault(fault.split(":")[-1], collections.Counter())[kind] += 1
+        self.by_fault.setdefault(fault.split(":")[-1].split("@")[0], collections.Counter())[kind] += 1
         self.by_phase.setdefault(point.split(".")[0] if "." in point else "random", collections.Counter())[kind] += 1
         if hit:
             self.hit.add(point)
