@@ -100,7 +100,18 @@ int trusted_path_resolve(const char *path, char **ret, char **reterr) {
 
 /* ---- opening ---- */
 
-int trusted_path_open(const char *path) {
+/* One component; where it is missing and there is a mode, it is made. */
+static int enter(int fd, const char *name, const mode_t *mode) {
+        int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        if (next >= 0 || errno != ENOENT || !mode)
+                return next < 0 ? -errno : next;
+        if ((mkdirat(fd, name, *mode) < 0 && errno != EEXIST) || fsync(fd) < 0)
+                return -errno;
+        return enter(fd, name, NULL);
+}
+
+static int walk(const char *path, const mode_t *mode) {
         _cleanup_close_ int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         char copy[PATH_MAX], *save = NULL;
 
@@ -111,14 +122,34 @@ int trusted_path_open(const char *path) {
         strcpy(copy, path);
 
         for (char *name = strtok_r(copy, "/", &save); fd >= 0 && name; name = strtok_r(NULL, "/", &save)) {
-                int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                int next = enter(fd, name, mode);
 
                 if (next < 0)
-                        return -errno;
+                        return next;
                 close(fd);
                 fd = next;
         }
         return fd < 0 ? -errno : TAKE_FD(fd);
+}
+
+int trusted_path_open(const char *path) {
+        return walk(path, NULL);
+}
+
+int trusted_path_make(const char *path, mode_t mode) {
+        _cleanup_close_ int fd = walk(path, &mode);
+
+        return fd < 0 ? fd : 0;
+}
+
+int trusted_path_remove(const char *path) {
+        const char *slash = strrchr(path, '/');
+        _cleanup_free_ char *parent = slash ? strndup(path, (size_t) (slash - path) ?: 1) : NULL;
+        _cleanup_close_ int fd = parent ? trusted_path_open(parent) : slash ? -ENOMEM : -EINVAL;
+
+        if (fd < 0)
+                return fd;
+        return unlinkat(fd, slash + 1, AT_REMOVEDIR) < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
 static bool is_at_or_below(const char *path, const char *dir) {

@@ -4,6 +4,7 @@
 /* Paths that a user who is not root may have a hand in: what is checked is what is opened. */
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "cleanup.h"
 
@@ -14,6 +15,10 @@ int trusted_path_resolve(const char *path, char **ret, char **reterr) _must_chec
 /* Opens the directory at an absolute path that has no symlink: -ELOOP or -ENOTDIR where somebody has put one there. A
  * descriptor or a negative errno. */
 int trusted_path_open(const char *path) _must_check_;
+
+/* Makes the directory at such a path and all that is missing above it, and removes an empty one; durably. */
+int trusted_path_make(const char *path, mode_t mode) _must_check_;
+int trusted_path_remove(const char *path) _must_check_;
 
 /* The directory of `path`, all symlinks followed, which must be `root` (as it is after its own symlinks) or below it,
  * else -EXDEV. With file_at(), what is done then stays in that directory, whoever exchanges what leads to it. */

@@ -110,7 +110,7 @@ static int move_and_make(HostOperation *op, const DataPlace *p) {
         aside = tag ? format("%s.dhetcd-%s", p->path, tag) : NULL;
         if (!aside)
                 return -ENOMEM;
-        r = mkdir_durable(p->parent, 0755);
+        r = trusted_path_make(p->parent, 0755);
         if (r < 0)
                 return fail(&op->why, r, "%s cannot be made: %s", p->parent, strerror(-r));
         r = data_directory_move_aside(p->path, tag, &op->why);
@@ -118,7 +118,7 @@ static int move_and_make(HostOperation *op, const DataPlace *p) {
                 return r;
         moved = r > 0 || path_exists(aside) > 0;
         HOST_FAILPOINT(op, "moved");
-        r = mkdir_durable(p->path, 0700);
+        r = trusted_path_make(p->path, 0700);
         if (r < 0)
                 return fail(&op->why, r, "%s cannot be made: %s", p->path, strerror(-r));
         r = set_owners(op, p);
@@ -194,8 +194,7 @@ static int restore_place(HostOperation *op, const json_t *kept) {
 
         /* A parent that was not there goes again, unless something is in it. */
         if (json_is_null(json_object_get(kept, "parent_owner"))) {
-                if (rmdir(p.parent) >= 0)
-                        (void) (fsync_parent(p.parent) < 0);
+                (void) (trusted_path_remove(p.parent) < 0);
         } else if (host_data_is_vendors(p.parent)) {
                 r = set_owner_back(op, p.parent, json_object_get(kept, "parent_owner"));
                 if (r < 0)

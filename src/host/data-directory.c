@@ -136,8 +136,9 @@ static int make_empty_like(const char *path, const char *like, char **reterr) {
 
         if (stat(like, &st) < 0)
                 return fail(reterr, -errno, "%s cannot be looked at: %s", like, strerror(errno));
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                return fail(reterr, -errno, "%s cannot be made: %s", path, strerror(errno));
+        r = trusted_path_make(path, 0700);
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be made: %s", path, strerror(-r));
 
         fd = trusted_path_open(path);
         if (fd < 0)
@@ -256,10 +257,8 @@ static int make_absent(const Paths *paths, DataDirectoryState now, char **reterr
                 r = move_to_failed(paths, reterr);
                 return r < 0 ? r : 1;
         }
-        if (rmdir(paths->data) < 0)
-                return fail(reterr, -errno, "%s cannot be removed: %s", paths->data, strerror(errno));
-        r = fsync_parent(paths->data);
-        return r < 0 ? fail(reterr, r, "%s cannot be synced: %s", paths->data, strerror(-r)) : 1;
+        r = trusted_path_remove(paths->data);
+        return r < 0 ? fail(reterr, r, "%s cannot be removed: %s", paths->data, strerror(-r)) : 1;
 }
 
 static int make_empty(const Paths *paths, DataDirectoryState now, char **reterr) {

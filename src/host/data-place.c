@@ -118,12 +118,9 @@ static int find(const json_t *was, DataPlace *ret, Action *ret_action, char **re
 }
 
 static int remove_empty(const DataPlace *p, char **reterr) {
-        int r;
+        int r = trusted_path_remove(p->path);
 
-        if (rmdir(p->path) < 0)
-                return fail(reterr, -errno, "%s cannot be removed: %s", p->path, strerror(errno));
-        r = fsync_parent(p->path);
-        return r < 0 ? fail(reterr, r, "%s cannot be synced: %s", p->parent, strerror(-r)) : 1;
+        return r < 0 ? fail(reterr, r, "%s cannot be removed: %s", p->path, strerror(-r)) : 1;
 }
 
 int data_place_restore(const json_t *was, char **reterr) {
@@ -136,7 +133,7 @@ int data_place_restore(const json_t *was, char **reterr) {
                 return r;
         if (action == REMOVE)
                 return remove_empty(&p, reterr);
-        r = mkdir_durable(p.path, 0700);
+        r = trusted_path_make(p.path, 0700);
         if (r < 0)
                 return fail(reterr, r, "%s cannot be made: %s", p.path, strerror(-r));
         r = give_back(p.path, json_object_get(was, "owner"), reterr);

@@ -70,6 +70,26 @@ static void test_resolve(void **state) {
         assert_int_equal(trusted_path_resolve("relative", &real, &why), -EINVAL);
 }
 
+static void test_make_and_remove(void **state) {
+        assert_int_equal(trusted_path_make(at("new/deeper"), 0750), 0);
+        assert_int_equal(trusted_path_make(at("new/deeper"), 0700), 0);
+        assert_int_equal(mkdir(at("elsewhere"), 0755), 0);
+        assert_int_equal(mkdir(at("elsewhere/empty"), 0755), 0);
+        make_link("elsewhere", "link", false);
+
+        assert_true(trusted_path_make(at("link/made"), 0700) < 0);
+        assert_int_equal(path_exists(at("elsewhere/made")), 0);
+        assert_true(trusted_path_remove(at("link/empty")) < 0);
+        assert_int_equal(path_exists(at("elsewhere/empty")), 1);
+        assert_true(trusted_path_remove(at("link")) < 0);
+
+        assert_int_equal(trusted_path_remove(at("new")), -ENOTEMPTY);
+        assert_int_equal(trusted_path_remove(at("new/deeper")), 0);
+        assert_int_equal(trusted_path_remove(at("new")), 0);
+        assert_int_equal(trusted_path_remove(at("new")), -ENOENT);
+        assert_int_equal(trusted_path_remove("relative"), -EINVAL);
+}
+
 static void test_others_link(void **state) {
         _cleanup_free_ char *real = NULL, *why = NULL;
 
@@ -206,8 +226,9 @@ static void test_writable(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_resolve),          TEST(test_others_link), TEST(test_open),           TEST(test_write_at),
-                TEST(test_odd_names_beside), TEST(test_data_path),   TEST(test_data_directory), TEST(test_writable),
+                TEST(test_resolve),   TEST(test_make_and_remove), TEST(test_others_link),
+                TEST(test_open),      TEST(test_write_at),        TEST(test_odd_names_beside),
+                TEST(test_data_path), TEST(test_data_directory),  TEST(test_writable),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
