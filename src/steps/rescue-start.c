@@ -19,7 +19,7 @@ static int apply(void *world, char **reterr) {
         if (r >= 0)
                 r = host_manage_unit(own->client, a->txn, step_rescue_start.name, "start", timeout, reterr);
         if (r >= 0 && !a->rescue.snapshot)
-                /* Started with it once more, after a crash, etcd would drop what it acknowledged last. */
+                /* Started with it once more, after a crash, etcd drops what its log does not call committed yet. */
                 r = host_force_new_cluster(own->client, a->txn, step_rescue_start.name, false, CALL_TIMEOUT, reterr);
         if (r >= 0)
                 r = rescue_wait_alone(a, timeout, reterr);
