@@ -15,7 +15,7 @@ from .bench import Bench
 from .table import Table
 
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
-OTHERS = 2  # cases of the seeded ones are of a rescue or a repair
+OTHERS = 1  # of the seeded cases is of a rescue or a repair, which take longer, and a lab of their own
 BATCH = 24  # cases are sorted by the lab they need within so many
 
 
@@ -88,24 +88,24 @@ def choose(declared, args, rng, other, first):
 
 
 class Clock:
-    """Whether there is time for one more case, as long as the longest so far."""
+    """Whether there is time for one more case, as long as the longest so far in the same lab."""
 
     def __init__(self, minutes):
         self.end = time.monotonic() + minutes * 60 if minutes else float("inf")
-        self.last, self.longest = None, 0
+        self.last, self.shape, self.longest = None, None, {}
 
-    def may_begin(self):
+    def may_begin(self, shape=None):
         now = time.monotonic()
         if self.last:
-            self.longest = max(self.longest, now - self.last)
-        self.last = now
-        return now + self.longest < self.end
+            self.longest[self.shape] = max(self.longest.get(self.shape, 0), now - self.last)
+        self.last, self.shape = now, shape
+        return now + self.longest.get(shape, 0) < self.end
 
 
 def run_cases(bench, table, todo, may_begin, tried):
     """`tried` gets the points."""
     for shape, point, fault in todo:
-        if not may_begin():
+        if not may_begin(shape):
             break
         tried.add(point)
         table.note(point, fault, cases.run_case(bench, shape, point, fault))
