@@ -34,6 +34,7 @@ def build(suite="trixie", options=(), say=lambda text: print(text, file=sys.stde
         install.mkdir()
         meson(root, work, install, ["env", "DESTDIR=/install", "meson", "install", "-C",
                                     "/build", "--no-rebuild", "--quiet"], "install")
+        run(["systemctl", f"--root={install}", "preset-all", "--quiet"])  # as the packages do
     return install
 
 

@@ -17,6 +17,7 @@ from dhlab import Lab, LabError, fingerprint, run  # noqa: E402  pylint: disable
 
 CONF = "/etc/dhetcd/dhetcd.conf.d/50-test.conf"
 EVENTS = LAB.parents[1] / "src" / "basic" / "event.h"
+BOOT_UNITS = ("dhetcd-repair.service", "dhetcd-recover.service", "dhetcd-recover.timer")
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 LEVELS = {
     **dict.fromkeys(("JOB_QUEUED", "JOB_WAITING", "STEP_STARTED", "STEP_DONE", "STEP_SKIPPED", "STEP_PROGRESS",
@@ -44,14 +45,10 @@ def states(lab):
 
 PREPARE = """
 set -e
-useradd --create-home dhetcd
-useradd --create-home --groups irisadmin,systemd-journal alice
+useradd --create-home --groups dhetcd,systemd-journal alice
 useradd --create-home stranger
-install -d -m 0700 -o dhetcd /home/dhetcd/.ssh
-install -m 0600 -o dhetcd /etc/dhetcd/ssh/id_ed25519.pub /home/dhetcd/.ssh/authorized_keys
-install -D -m 0644 /usr/share/dhetcd/polkit/60-dhetcd.rules /etc/polkit-1/rules.d/60-dhetcd.rules
+install -m 0600 -o dhetcd-ssh /etc/dhetcd/ssh/id_ed25519.pub /var/lib/dhetcd-ssh/.ssh/authorized_keys
 mv /root/.ssh/authorized_keys /root/.ssh/authorized_keys.away
-systemctl restart polkit
 """
 
 
@@ -59,7 +56,7 @@ def prepare_operators(lab):
     """alice may add nodes, a stranger may not; hosts are reached as a user who is not root."""
     for host in lab.hosts:
         lab.exec(host.name, ["sh", "-c", PREPARE])
-    lab.write("dh1", CONF, "[ssh]\nUser=dhetcd\n")
+    lab.write("dh1", CONF, "[ssh]\nUser=dhetcd-ssh\n")
 
 
 def members(lab):
@@ -241,7 +238,7 @@ class LabCase(unittest.TestCase):
             self.assertEqual(ssh, "", host.name)
             for tree in ("/etc/etcd", "/etc/sysconfig/deephaven", "/etc/systemd/system"):
                 left = [str(p) for p in host.path(tree).rglob("*dhetcd-*")
-                        if "dhetcd-recover" not in p.name] if host.path(tree).exists() else []
+                        if p.name not in BOOT_UNITS] if host.path(tree).exists() else []
                 self.assertEqual(left, [], host.name)
 
     def assert_unchanged(self, before, list_before):

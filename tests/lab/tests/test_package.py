@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import COMMITTED, LabCase, address
+from support import BOOT_UNITS, COMMITTED, LabCase, address
 
 TREE = pathlib.Path(__file__).resolve().parents[3]
 BUILD = TREE / "contrib" / "packaging" / "build-deb"
@@ -22,6 +22,7 @@ TEXTFILES = "/var/lib/prometheus/node-exporter"
 SWEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
 NOT_SWEPT = ("/etc/dhetcd/", "/etc/etcd", "/etc/sysconfig", "/var/lib/etcd", "/var/lib/dpkg", "/var/lib/systemd",
              "/var/lib/apt", INSTALLER)
+SSH_KEYS = "/var/lib/dhetcd-ssh"
 
 
 PLAY = """
@@ -30,7 +31,7 @@ PLAY = """
     - role: dhetcd
       vars:
         dhetcd_package: "{package}"
-        dhetcd_ssh_user: dhetcd
+        dhetcd_ssh_user: dhetcd-ssh
         dhetcd_operators: irisadmin
         dhetcd_settings: {{job: {{KeepDays: 365}}}}
 """
@@ -94,6 +95,31 @@ class Package(LabCase):
         done = self.lab.exec(host, ["find", *SWEPT, "-xdev", "-name", "__pycache__", "-prune", "-o", "-print"])
         return {path for path in done.stdout.splitlines() if not path.startswith(NOT_SWEPT)}
 
+    def enabled(self, host):
+        return self.lab.exec(host, ["systemctl", "is-enabled", *BOOT_UNITS], check=False).stdout.split()
+
+    def timer(self, host):
+        return self.lab.exec(host, ["systemctl", "is-active", "dhetcd-recover.timer"], check=False).stdout.strip()
+
+    def assert_enabled_as_preset(self, host):
+        """What a package enables is what the preset would."""
+        self.assertEqual(self.enabled(host), ["enabled"] * len(BOOT_UNITS))
+        self.assertEqual(self.timer(host), "active")
+        links = ["find", "/etc/systemd", "-name", "dhetcd*"]
+        before = self.lab.exec(host, links).stdout
+        self.lab.exec(host, ["systemctl", "disable", *BOOT_UNITS])
+        self.assertEqual(self.lab.exec(host, links).stdout, "")
+        self.lab.exec(host, ["systemctl", "preset", *BOOT_UNITS, "dhetcd-add@.timer", "dhetcdd.service"])
+        self.assertEqual(sorted(self.lab.exec(host, links).stdout.split()), sorted(before.split()))
+
+    def assert_users(self, host):
+        """The group is empty; nobody can log in as the user, and without a password never."""
+        self.assertRegex(self.lab.exec(host, ["getent", "group", "dhetcd"]).stdout, r"^dhetcd:[^:]*:\d+:\n$")
+        self.assertRegex(self.lab.exec(host, ["getent", "shadow", "dhetcd-ssh"]).stdout, r"^dhetcd-ssh:!\*?:")
+        home = self.lab.exec(host, ["stat", "-c", "%A %U %G", SSH_KEYS, SSH_KEYS + "/.ssh"]).stdout
+        self.assertEqual(home, "drwxr-xr-x root root\ndrwx------ dhetcd-ssh dhetcd-ssh\n")
+        self.assertEqual(list(self.lab.host(host).path(SSH_KEYS + "/.ssh").iterdir()), [])
+
     def assert_not_removed(self, host, why):
         refused = self.dpkg(host, "-r", "dhetcd", check=False)
         self.assertNotEqual(refused.returncode, 0)
@@ -128,8 +154,47 @@ class Package(LabCase):
         self.maxDiff = None
         self.assertGreater(len(files), 30)
         self.assertEqual(files, theirs)
-        scripts = run("rpm", "-qp", "--scripts", rpm)
-        self.assertIn("/usr/libexec/dhetcd/prepare-removal || exit 1", scripts)
+        self.life_of(rpm)
+
+    def life_of(self, rpm):
+        """Installed, upgraded, not removed, removed: by this machine's rpm, in a host that has none."""
+        type(self).lab_options = {**self.lab_options, "suite": "bookworm"}
+        self.new_lab()
+        host = self.lab.host("dh1")
+
+        database = self.work / "rpmdb"  # SQLite takes /proc/PID/root for a symbolic link: it is here, not there
+        database.mkdir()
+
+        def by_rpm(*argv):
+            pid = str(host.init_pid())
+            return subprocess.run(["nsenter", "-t", pid, "-u", "-i", "-n", "-p", "rpm", "--root", f"/proc/{pid}/root",
+                                   "--dbpath", database, "--nodeps", *argv], text=True, capture_output=True,
+                                  check=False, timeout=120)
+        before = self.everything("dh1")
+        done = by_rpm("-i", str(rpm))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotRegex(done.stderr, "(?i)warning|error|fail")
+        self.assertIn("0 jobs", self.dhetcd("list").stdout)
+        self.assert_enabled_as_preset("dh1")
+        self.assert_users("dh1")
+
+        job = self.dhetcd("add", "--no-block", address(2)).stdout.strip()
+        self.wait("it is refused", lambda: self.job(job)["state"] == "rejected")  # dh2 has no dhetcd
+        self.lab.exec("dh1", ["systemctl", "disable", "--now", "dhetcd-recover.timer"])
+        opened = f"/var/lib/dhetcd/jobs/{job}/open"
+        self.lab.write("dh1", opened, "")
+        done = by_rpm("-e", "dhetcd")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(f"a job is open, or holds this host ({opened})", done.stderr)
+        done = by_rpm("-U", "--replacepkgs", str(rpm))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotRegex(done.stderr, "(?i)warning|error|fail")
+        self.assertEqual((self.enabled("dh1")[2], self.timer("dh1")), ("disabled", "inactive"))
+        self.lab.exec("dh1", ["rm", opened])
+        done = by_rpm("-e", "dhetcd")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        left = {p for p in self.everything("dh1") - before if not p.startswith("/var/lib/dhetcd")}
+        self.assertEqual(left, {"/usr/share/licenses"})  # on Red Hat's hosts it is there
 
     def life(self, suite):
         type(self).lab_options = {**self.lab_options, "suite": suite}
@@ -142,8 +207,9 @@ class Package(LabCase):
         self.assertIn("0 jobs", self.dhetcd("list").stdout)
         failed = self.lab.exec("dh1", ["systemctl", "--no-legend", "--plain", "list-units", "--failed", "dhetcd*"]).stdout
         self.assertEqual(failed, "")
-        timer = self.lab.exec("dh1", ["systemctl", "is-active", "dhetcd-recover.timer"]).stdout
-        self.assertEqual(timer, "active\n")
+        self.assert_enabled_as_preset("dh1")
+        self.assert_users("dh1")
+        self.lab.exec("dh2", ["systemctl", "disable", "--now", "dhetcd-recover.timer"])
 
         self.lab.break_script("dh1", "config_generator", "hang")
         job = self.dhetcd("add", "--no-block", address(2)).stdout.strip()
@@ -156,6 +222,8 @@ class Package(LabCase):
         for host in ("dh1", "dh2"):
             self.install(host, self.newer)
         self.assertIn("1:", self.installed("dh1"))
+        self.assertEqual(self.enabled("dh2"), ["enabled", "enabled", "disabled"])
+        self.assertEqual(self.timer("dh2"), "inactive")
         self.assertIn("# mine", self.lab.read("dh1", "/etc/dhetcd/dhetcd.conf"))
         self.assertEqual(self.dhetcd("cancel", job).returncode, 0)
         self.lab.mend("dh1", "config_generator")
@@ -178,12 +246,13 @@ class Package(LabCase):
                          TEXTFILES + "/dhetcd.prom"):
                 self.assertFalse(self.lab.host(host).path(path).exists(), path)
         self.assert_voters(2)  # etcd does not need it
-        timers = self.lab.exec("dh1", ["systemctl", "list-units", "--all", "--plain", "--no-legend", "dhetcd*.timer"])
+        timers = self.lab.exec("dh1", ["systemctl", "list-units", "--plain", "--no-legend", "dhetcd*.timer"])
         self.assertEqual(timers.stdout, "")
         self.assertTrue(self.lab.host("dh1").path("/var/lib/dhetcd/jobs").exists())
         self.assertTrue(self.lab.host("dh1").path("/etc/dhetcd/dhetcd.conf.d/50-mine.conf").exists())
         self.dpkg("dh1", "--purge", "dhetcd")
-        self.assertFalse(self.lab.host("dh1").path("/etc/dhetcd").exists())
+        for path in ("/etc/dhetcd", SSH_KEYS):
+            self.assertFalse(self.lab.host("dh1").path(path).exists(), path)
         self.assertEqual(self.everything("dh1") - before, set())
 
     def play(self):
@@ -214,13 +283,13 @@ class Package(LabCase):
 
         settings = json.loads(self.dhetcd("--json=short", "config").stdout)
         self.assertEqual({k["key"]: k["value"] for k in settings if "50-ansible" in (k["source"] or "")},
-                         {"User": "dhetcd", "KeepDays": "365"})
+                         {"User": "dhetcd-ssh", "KeepDays": "365"})
         known = self.dhetcd("trust", "--list").stdout
         for n in (1, 2):
             self.assertIn(f"{address(n)} ", known)
         # The key is for the bus: no shell.
         shell = self.lab.exec("dh1", ["ssh", "-i", "/etc/dhetcd/ssh/id_ed25519", "-oBatchMode=yes",
-                                      "-oUserKnownHostsFile=/etc/dhetcd/known_hosts", f"dhetcd@{address(2)}", "id"],
+                                      "-oUserKnownHostsFile=/etc/dhetcd/known_hosts", f"dhetcd-ssh@{address(2)}", "id"],
                               check=False, stdin=subprocess.DEVNULL)
         self.assertNotIn("uid=", shell.stdout)
 
