@@ -45,10 +45,10 @@ static const Key keys[] = {
         { "job", "WaitTimeoutSec", KEY_SECONDS, offsetof(Config, wait_timeout_usec), 1, SECONDS_MAX },
         { "job", "MoveDataAside", KEY_BOOLEAN, offsetof(Config, move_data_aside) },
         { "job", "RequireOdd", KEY_BOOLEAN, offsetof(Config, require_odd) },
-        { "settle", "BudgetSec", KEY_SECONDS, offsetof(Config, settle_budget_usec), 1, 86400 },
-        { "settle", "RetryBudgetSec", KEY_SECONDS, offsetof(Config, retry_budget_usec), 1, 86400 },
         { "job", "KeepJobs", KEY_UNSIGNED, offsetof(Config, keep_jobs), 1, 10000 },
         { "job", "KeepDays", KEY_UNSIGNED, offsetof(Config, keep_days), 1, 36500 },
+        { "settle", "BudgetSec", KEY_SECONDS, offsetof(Config, settle_budget_usec), 1, 86400 },
+        { "settle", "RetryBudgetSec", KEY_SECONDS, offsetof(Config, retry_budget_usec), 1, 86400 },
         { "install", "TimeoutSec", KEY_SECONDS, offsetof(Config, install_timeout_usec), 1, SECONDS_MAX },
         { "metrics", "TextfileDirectory", KEY_PATH, offsetof(Config, textfile_directory) },
 };

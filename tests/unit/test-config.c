@@ -134,6 +134,26 @@ static int note_key(void *userdata, const char *section, const char *name, const
         return 0;
 }
 
+/* The sections, in the order in which "dhetcd config" has their headings. */
+static int note_section(void *userdata, const char *section, const char *name, const char *value, const char *source) {
+        char ***sections = userdata;
+        size_t n = strv_length(*sections);
+
+        if (n > 0 && streq((*sections)[n - 1], section))
+                return 0;
+        assert_false(strv_contains(*sections, section));
+        return strv_append(sections, section);
+}
+
+static void test_each_section_once(void **state) {
+        _cleanup_(config_freep) Config *c = NULL;
+        _cleanup_strv_ char **sections = NULL;
+
+        assert_int_equal(config_load("/nonexistent", &c, NULL, NULL), 0);
+        assert_int_equal(config_each(c, note_section, &sections), 0);
+        assert_int_equal(strv_length(sections), 6);
+}
+
 static void test_each(void **state) {
         _cleanup_free_ char *main_line = format("[job] StepTimeoutSec=7 %s/dhetcd.conf:3", dir);
         _cleanup_free_ char *dropin_line = format("[job] RequireOdd=yes %s/dhetcd.conf.d/10.conf:2", dir);
@@ -217,6 +237,7 @@ static void test_all_errors_are_told(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_each_section_once),
                 cmocka_unit_test_setup_teardown(test_installed_file_has_the_defaults, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_all_keys_and_dropins, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_each, setup, teardown),
