@@ -223,6 +223,10 @@ void manager_txn_ended(Manager *m, Job *j, size_t n, TxnState state, const char 
         case TXN_ROLLED_BACK:
                 return end_without(m, j, n, JOB_ROLLED_BACK, reason ?: "rolled back");
         case TXN_REJECTED:
+                if (j->cancel) {
+                        text = format("canceled before anything of it was changed (%s)", reason ?: "see its journal");
+                        return end_without(m, j, n, JOB_CANCELED, text ?: "canceled; nothing of it was changed");
+                }
                 return end_without(m, j, n, JOB_REJECTED, reason ?: "refused by a check; nothing was changed");
         case TXN_EMPTY:
                 if (j->cancel)

@@ -11,10 +11,11 @@ from dhlab.run import wait_until
 
 from . import leftovers
 
-ENDED = {"committed": 0, "rejected": 1, "rolled-back": 10}  # the only ends, and the exit codes that tell them
+ENDED = {"committed": 0, "rejected": 1, "canceled": 1, "rolled-back": 10}  # the only ends, and their exit codes
 EVENT = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a"
 TXN_EVENTS = {"committed": EVENT + "09", "rolled-back": EVENT + "0a", "rejected": EVENT + "0c", "stuck": EVENT + "0b"}
-JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected": EVENT + "03", "stuck": EVENT + "06"}
+JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected": EVENT + "03", "stuck": EVENT + "06",
+              "canceled": EVENT + "07"}
 KEYS = "/schema/"
 ETCD_PORTS = {2379, 2380}
 GAP_SECONDS = 60  # a host is away for 3 s and boots then, as slowly as the machine does; members without it need it
@@ -94,8 +95,9 @@ def check_end(lab, job, may_be_untold, revert, may_be_retold=False):
     records = log(lab, job)
     ends = [r["state"] for r in records if r["type"] == "end"]
     reverted = any(r["type"] == "revert" for r in records)
-    expected = ["committed", state] if reverted else [state]
-    need(ends == expected or not ends and state == "rejected", f"the job is {state}, its log ended as {ends}")
+    of_txn = "rejected" if state == "canceled" else state  # by somebody, and so refused before its first change
+    expected = ["committed", of_txn] if reverted else [of_txn]
+    need(ends == expected or not ends and of_txn == "rejected", f"the job is {state}, its log ended as {ends}")
     need(revert or not reverted, "it was taken back, and nobody asked for that")
     told = leftovers.told(lab, lab.host(lab.roles.job), f"DHETCD_JOB={job}")
     for kind, events in (("transaction", TXN_EVENTS), ("job", JOB_EVENTS)):
@@ -103,7 +105,7 @@ def check_end(lab, job, may_be_untold, revert, may_be_retold=False):
         # Whose process dies between the last record and its line tells it nowhere; the job's line is the daemon's.
         untold = kind == "transaction" and found == expected[:-1] and (may_be_untold or not ends)
         # What could not be taken back is as it was, and the job tells so.
-        wanted = ["committed", state] if kind == "job" and revert else expected
+        wanted = (["committed", state] if revert else [state]) if kind == "job" else expected
         # A daemon that dies before the job's end is on disk has told it already.
         retold = kind == "job" and found == [*wanted, state] and may_be_retold
         need(found == wanted or untold or retold, f"the journal tells of the {kind}'s end: {found}")

@@ -4,7 +4,7 @@
 import collections
 import time
 
-GOOD = ("committed", "rolled-back", "rejected")
+GOOD = ("committed", "rolled-back", "rejected", "canceled")
 
 
 class Table:

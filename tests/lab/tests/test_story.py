@@ -3,9 +3,10 @@
 
 import unittest
 
-from support import ROLLED_BACK, LabCase, address, members, states
+from support import REJECTED, ROLLED_BACK, LabCase, address, members, states
 
 SCRIPT = "/usr/illumon/latest/install/etcd/enable_dh_etcd_systemd.sh"
+CANCELED = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a07"
 OUTPUT = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a19"
 NEW, NODE = "dh2", address(2)
 
@@ -77,6 +78,24 @@ class Story(LabCase):
         self.assertEqual(self.dhetcd("cancel", job).returncode, 0)
         self.assertEqual(self.dhetcd("watch", job).returncode, ROLLED_BACK)
         self.check(job, 1200, earlier=701)
+
+    def test_canceled_before_the_first_step(self):
+        """Its worker had not even begun: the state, the journal and the exit code say that it was canceled."""
+        program = "/usr/libexec/dhetcd/dhetcd-worker"
+        self.lab.exec("dh1", ["cp", "-a", program, "/usr/libexec/dhetcd/worker"])
+        self.addCleanup(self.lab.exec, "dh1", ["cp", "-a", "--remove-destination", "/usr/libexec/dhetcd/worker", program])
+        self.lab.exec("dh1", ["rm", program])
+        self.lab.write("dh1", program, "#!/bin/sh\n[ $1 != run ] || exec sleep infinity\n"
+                       "exec /usr/libexec/dhetcd/worker \"$@\"\n", 0o755)
+        job = self.dhetcd("add", "--no-block", NODE).stdout.strip()
+        self.wait("its worker is there", lambda: self.lab.exec("dh1", ["pgrep", "-x", "sleep"], check=False).stdout)
+        self.assertEqual(self.dhetcd("cancel", job).returncode, 0)
+        self.assertEqual(self.dhetcd("watch", job).returncode, REJECTED)
+        self.assertEqual(self.job(job)["state"], "canceled")
+        self.assertIn("canceled before anything of it was changed", self.job(job)["text"])
+        ends = [e["MESSAGE"] for e in self.journal(job) if e.get("MESSAGE_ID") == CANCELED]
+        self.assertEqual(ends, [f"Job {job} was canceled: {self.job(job)['text']}"])
+        self.assert_unchanged(self.before, self.list_before)
 
     def test_worker_killed(self):
         job = self.begin(20)
