@@ -152,9 +152,30 @@ static int read_job(Manager *m, sd_bus_message *message, Job **ret, sd_bus_error
         return 0;
 }
 
+/* The question whether somebody may do that with a job, in words that fit what it does. */
+static int check_job(Manager *m, sd_bus_message *message, const char *action, const Job *j, const char *verb,
+                     sd_bus_message_handler_t self, sd_bus_error *error) {
+        _cleanup_free_ char *nodes = strv_join(j->nodes, " "), *text = NULL;
+
+        text = format("Authentication is required to %s job $(job), which %s $(nodes).", verb,
+                      job_words(j->kind)->adds);
+        if (!nodes || !text)
+                return -ENOMEM;
+        return polkit_check(m->polkit, message, action,
+                            (const char *const[]){ "nodes", nodes, "job", j->id, POLKIT_MESSAGE, text, NULL }, self, m,
+                            error);
+}
+
 /* Who asked for a job may cancel it with the right to ask; anybody else needs the right to roll back. */
+static const char *action_to_cancel(const Job *j, uid_t uid) {
+        static const char *const actions[_JOB_KIND_MAX] = {
+                [JOB_ADD] = POLKIT_ADD_NODE, [JOB_RESCUE] = POLKIT_RESCUE, [JOB_REPAIR] = POLKIT_REPAIR
+        };
+
+        return uid == j->uid ? actions[j->kind] : POLKIT_ROLLBACK;
+}
+
 static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *nodes = NULL;
         Manager *m = userdata;
         const char *id;
         uid_t uid;
@@ -173,11 +194,7 @@ static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_err
                 r = polkit_caller_uid(message, &uid);
         if (r < 0)
                 return r;
-        nodes = strv_join(j->nodes, " ");
-        if (!nodes)
-                return -ENOMEM;
-        r = polkit_check(m->polkit, message, uid == j->uid ? POLKIT_ADD_NODE : POLKIT_ROLLBACK,
-                         (const char *const[]){ "nodes", nodes, "job", j->id, NULL }, method_cancel_job, m, error);
+        r = check_job(m, message, action_to_cancel(j, uid), j, "cancel", method_cancel_job, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
@@ -250,7 +267,6 @@ static int method_rollback_job(sd_bus_message *message, void *userdata, sd_bus_e
 }
 
 static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *nodes = NULL;
         Manager *m = userdata;
         Job *j;
         int r;
@@ -258,11 +274,7 @@ static int method_settle_job(sd_bus_message *message, void *userdata, sd_bus_err
         r = read_job(m, message, &j, error);
         if (r < 0)
                 return r;
-        nodes = strv_join(j->nodes, " ");
-        if (!nodes)
-                return -ENOMEM;
-        r = polkit_check(m->polkit, message, POLKIT_ROLLBACK,
-                         (const char *const[]){ "nodes", nodes, "job", j->id, NULL }, method_settle_job, m, error);
+        r = check_job(m, message, POLKIT_ROLLBACK, j, "settle", method_settle_job, error);
         if (r <= 0)
                 return r < 0 ? r : 1;
 

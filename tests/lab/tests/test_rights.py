@@ -174,6 +174,14 @@ class Rights(LabCase):
         with self.strangers_rule('/all jobs that are stuck/.test(action.lookup("polkit.message"))'):
             self.asked(False, "SettleAll")
         self.wait("no job is open", lambda: not self.open_jobs())
+        kinds = {j["kind"]: j["job"] for j in map(json.loads, self.job_files("dh1"))}
+        for method, job, action, words in (("CancelJob", ours, "rollback", "cancel job .*, which adds"),
+                                           ("CancelJob", kinds["rescue"], "rescue", "cancel job .*, which rescues"),
+                                           ("CancelJob", kinds["repair"], "repair", "cancel job .*, which repairs"),
+                                           ("SettleJob", ours, "rollback", "settle job .*, which adds")):
+            with self.subTest(method=method, action=action), self.strangers_rule(
+                    f'action.id == "org.dhetcd1.{action}" && /{words}/.test(action.lookup("polkit.message"))'):
+                self.asked(False, method, "s", job)
         self.lab.exec("dh1", ["rm", "-r", plan.rsplit("/", 1)[0]])
         self.assert_unchanged(before, list_before)
 
