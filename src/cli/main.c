@@ -37,7 +37,7 @@ static const Verb verbs[] = {
         { "unschedule", 1, 1, verb_unschedule, "unschedule NODE", "Take a schedule back" },
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "report", 1, 1, verb_report, "report JOB", "Write all that is known of a job as one HTML page" },
-        { "watch", 0, 1, verb_watch, "watch [JOB]", "Follow a job until it has ended" },
+        { "watch", 0, 1, verb_watch, "watch [JOB|ID]", "Follow a job, or a run of the installer, to its end" },
         { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job, or a run of the installer" },
         { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
@@ -56,22 +56,25 @@ static void help(void) {
                "before; this holds after any crash of any process or host.\n\nVerbs:\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 printf("  %-22s %s\n", verbs[i].synopsis, verbs[i].help);
-        printf("\nOptions:\n"
+        printf("\nOptions of add, plan, check, schedule and grow:\n"
                "     --no-wait           Refuse where another job runs or waits (exit code 75)\n"
-               "     --no-block          Do not wait for the end of the job; print its id\n"
                "     --restart=WHEN      Restart members \"needed\" or \"always\", as the vendor's page\n"
                "     --move-data-aside   Move a data directory that is in use on the new node aside\n"
                "     --require-odd       Refuse where the cluster would have an even number of members\n"
                "     --policy=POLICY     When a later node fails, take back \"all\" or \"keep\" the earlier\n"
+               "     --until=HH:MM       What is not promoted by then is rolled back\n"
+               "Options of other verbs:\n"
+               "     --no-block          With add, rollback, settle, rescue, doctor --fix, install, grow:\n"
+               "                         do not wait for the end; print the id\n"
+               "     --on=DATE           With schedule: when, as systemd.time(7) has it: \"Sat 02:00\"\n"
+               "     --no-check          With schedule: do not check everything now, too\n"
                "     --force             With rollback: though files were changed since\n"
                "     --all               With settle: wait for all that a crash left open\n"
+               "     --takeover          With settle: the job is another host's, which never comes back\n"
                "     --yes-i-lose-quorum With rescue: do it; without, only the plan is shown\n"
                "     --from-snapshot=JOB|FILE\n"
                "                         With rescue: restore a snapshot instead of this member's data\n"
-               "     --takeover          With settle: the job is another host's, which never comes back\n"
-               "     --on=DATE           With schedule: when, as systemd.time(7) has it: \"Sat 02:00\"\n"
-               "     --until=HH:MM       With add, schedule: what is not promoted by then is rolled back\n"
-               "     --no-check          With schedule: do not check everything now, too\n"
+               "     --fix               With doctor: mend what is safe to mend, as one job\n"
                "     --fingerprint=FP    With trust: accept this key (SHA256:...) alone, without asking\n"
                "     --yes               With trust: accept what the host offers, unseen\n"
                "     --list --remove     With trust: show the keys that are known; forget a host's\n"
@@ -80,10 +83,10 @@ static void help(void) {
                "     --installer-dir=DIR With cnf, install, grow: the folder of the installer\n"
                "     --role=ROLE[=false] With cnf add: a role of the new nodes besides ETCD, like QUERY\n"
                "     --host-key=KEY      With cnf add: DH_NODE_n_KEY names a node's host\n"
+               "     --dry-run           With cnf add: only show what would be changed\n"
                "     --expect=etcd-setup-check\n"
                "                         With install: the vendor's expected failure is a success\n"
-               "     --dry-run           With cnf add: only show what would be changed\n"
-               "     --fix               With doctor: mend what is safe to mend, as one job\n"
+               "Options of all:\n"
                "     --json=MODE         \"pretty\", \"short\" or \"off\"\n"
                "  -H --host=[USER@]HOST  Ask the dhetcdd of another host, over ssh\n"
                "     --no-pager          Do not pipe output into a pager\n"

@@ -5,6 +5,7 @@
 #include "basic/string-util.h"
 #include "cli.h"
 #include "follow.h"
+#include "install.h"
 
 /* `force` is sent where the method takes it: it is not negative. */
 static int call_with_job(const char *method, const char *job, int force) {
@@ -52,9 +53,11 @@ static int tell_canceled(const char *id, const json_t *job) {
                 printf("Installation %s is being ended; what the installer has done so far stays, what a job of it has "
                        "changed is put back. See \"dhetcd install --list\".\n",
                        id);
-        else if (state_exit_code(json_get_string(job, "state")) >= 0)
-                printf("Job %s is canceled: it had not begun.\n", id);
-        else
+        else if (state_exit_code(json_get_string(job, "state")) >= 0) {
+                printf("Job %s is %s: ", id, json_get_string(job, "state"));
+                print_clean(stdout, json_get_string(job, "text"));
+                putchar('\n');
+        } else
                 printf("Job %s is being canceled: what it has changed is put back, or, where that is past, finished. "
                        "Follow it: dhetcd watch %s\n",
                        id, id);
@@ -88,12 +91,25 @@ int verb_rollback(int argc, char **argv) {
         return k == EXIT_ROLLED_BACK ? EXIT_DONE : k == EXIT_DONE ? EXIT_FAILED : k;
 }
 
+/* What is no job is a run of the installer. */
+static int watch_named(const char *id) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_json_ json_t *job = NULL;
+        int k = find_job("job", id, &job);
+
+        if (k != EXIT_DONE || job)
+                return k == EXIT_DONE ? follow_job(id, 0, FOLLOW_WATCH) : k;
+        password_agent_open();
+        k = client_open(&bus);
+        return k == EXIT_DONE ? install_watch(bus, id) : k;
+}
+
 int verb_watch(int argc, char **argv) {
         _cleanup_json_ json_t *running = NULL;
         int k;
 
         if (argc > 1)
-                return follow_job(argv[1], 0, FOLLOW_WATCH);
+                return watch_named(argv[1]);
         k = find_job("state", "running", &running);
         if (k != EXIT_DONE)
                 return k;

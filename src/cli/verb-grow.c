@@ -20,7 +20,7 @@ static int ask(sd_bus *bus, const char *dir, char **nodes, char **ret_id) {
 }
 
 int verb_grow(int argc, char **argv) {
-        _cleanup_free_ char *dir = NULL, *id = NULL, *nodes = NULL, *again = NULL;
+        _cleanup_free_ char *dir = NULL, *id = NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         uint64_t since = now_real();
         int k;
@@ -28,13 +28,9 @@ int verb_grow(int argc, char **argv) {
         k = install_dir(&dir);
         if (k != EXIT_DONE)
                 return k;
-        nodes = strv_join(argv + 1, " ");
-        again = nodes ? format("dhetcd grow --installer-dir='%s' %s", dir, nodes) : NULL;
-        if (!again)
-                return client_fail(-ENOMEM);
         password_agent_open();
         k = client_open(&bus);
         if (k == EXIT_DONE)
                 k = ask(bus, dir, argv + 1, &id);
-        return k == EXIT_DONE ? install_stay(bus, id, since, false, again) : k;
+        return k == EXIT_DONE ? install_stay(bus, id, since) : k;
 }

@@ -27,6 +27,7 @@ typedef struct Follow {
         json_t *record; /* once it has ended */
         bool end_shown;
         unsigned failures;
+        int signal; /* that made us leave before the end */
 } Follow;
 
 static void follow_done(Follow *f) {
@@ -202,7 +203,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
                 "\nThe installer goes on without us. To end it: dhetcd cancel %s. Its lines: journalctl -f "
                 "DHETCD_JOB=%s\n",
                 f->id, f->id);
-        return sd_event_exit(f->event, -EINTR);
+        f->signal = (int) si->ssi_signo;
+        return sd_event_exit(f->event, 0);
 }
 
 static int open_follow(Follow *f) {
@@ -224,19 +226,19 @@ static int open_follow(Follow *f) {
         return r;
 }
 
-int install_follow(sd_bus *bus, const char *id, uint64_t since, json_t **ret) {
+static int follow(sd_bus *bus, const char *id, uint64_t since, json_t **ret) {
         _cleanup_(follow_done) Follow f = { .id = id, .bus = bus };
         int r;
 
         r = open_follow(&f);
         if (r < 0)
                 return client_fail(r);
-        if (shows_lines() && journal_follow_new(f.event, id, since, on_line, &f, &f.journal) < 0)
+        if (!args.host && shows_lines() && journal_follow_new(f.event, id, since, on_line, &f, &f.journal) < 0)
                 fprintf(stderr, "dhetcd: The journal cannot be read; only the end is shown.\n");
         r = sd_event_loop(f.event);
-        if (r == -EINTR)
-                return EXIT_FAILED;
-        if (!f.record) {
+        if (f.signal)
+                return EXIT_SIGNAL + f.signal;
+        if (r < 0 || !f.record) {
                 fprintf(stderr,
                         "dhetcd: dhetcdd does not tell of installation %s any more; see: journalctl DHETCD_JOB=%s\n",
                         id, id);
@@ -279,15 +281,39 @@ static int failure_code(const json_t *record) {
         return json_is_true(json_object_get(record, INSTALL_BUSY)) ? EXIT_BUSY : EXIT_FAILED;
 }
 
-int install_tell(const json_t *record, bool expect, const char *next) {
+/* Whether it is a run up to the vendor's expected failure, which is a success then; "grow" goes on from there. */
+static bool expects(const json_t *record) {
+        return json_is_true(json_object_get(record, "expect")) && !json_object_get(record, "nodes");
+}
+
+/* The command that does the same again. */
+static char *same_again(const json_t *record) {
+        const json_t *nodes = json_object_get(record, "nodes"), *node;
+        char *text = format("dhetcd %s --installer-dir='%s'%s", nodes ? "grow" : "install",
+                            json_get_string(record, "dir"), expects(record) ? " --expect=etcd-setup-check" : "");
+        size_t i;
+
+        json_array_foreach (nodes, i, node) {
+                char *longer = text ? format("%s %s", text, json_string_value(node)) : NULL;
+
+                free(text);
+                text = longer;
+        }
+        return text;
+}
+
+/* Says how it ended, with the lines that matter where it is no success, and the command that goes on. The exit code for
+ * it. */
+static int tell(const json_t *record) {
         const char *state = json_get_string(record, "state"), *text = json_get_string(record, "text");
-        const char *id = json_get_string(record, "install"), *dir = json_get_string(record, "dir");
         bool as_expected = streq(state, INSTALL_EXPECTED);
+        const char *id = json_get_string(record, "install");
+        _cleanup_free_ char *again = same_again(record);
 
         if (streq(state, INSTALL_SUCCEEDED))
                 return say_success(record, NULL);
-        if (as_expected && expect)
-                return say_success(record, next ?: "dhetcd add NODE...");
+        if (as_expected && expects(record))
+                return say_success(record, "dhetcd add NODE...");
 
         fputs("dhetcd: ", stderr);
         print_clean(stderr, text ?: "The installer failed");
@@ -296,15 +322,10 @@ int install_tell(const json_t *record, bool expect, const char *next) {
                 print_lines(record);
                 fprintf(stderr, "All of them: journalctl DHETCD_JOB=%s, or " INSTALLS_DIR "/%s/output.log\n", id, id);
         }
-        if (as_expected)
-                fprintf(stderr, "The new nodes are no members yet: dhetcd add NODE..., then again: ");
-        else
-                fprintf(stderr, "When that is mended: ");
-        if (next)
-                fprintf(stderr, "%s\n", next);
-        else
-                fprintf(stderr, "dhetcd install --installer-dir='%s'%s\n", dir,
-                        expect ? " --expect=etcd-setup-check" : "");
+        fprintf(stderr, "%s: %s\n",
+                as_expected ? "The new nodes are no members yet: dhetcd add NODE..., then again"
+                            : "When that is mended",
+                again ?: "the same command again");
         return failure_code(record);
 }
 
@@ -319,21 +340,36 @@ static int print_id(const char *id) {
         return v ? print_json(v) : client_fail(-ENOMEM);
 }
 
-int install_stay(sd_bus *bus, const char *id, uint64_t since, bool expect, const char *next) {
+int install_stay(sd_bus *bus, const char *id, uint64_t since) {
         _cleanup_json_ json_t *record = NULL;
         const char *state;
         int k;
 
         if (!args.block)
                 return print_id(id);
-        k = install_follow(bus, id, since, &record);
+        k = follow(bus, id, since, &record);
         if (k != EXIT_DONE)
                 return k;
         if (args.json == JSON_OFF)
-                return install_tell(record, expect, next);
+                return tell(record);
         k = print_json(record);
         state = json_get_string(record, "state");
-        return streq(state, INSTALL_SUCCEEDED) || (expect && streq(state, INSTALL_EXPECTED)) ? k : failure_code(record);
+        return streq(state, INSTALL_SUCCEEDED) || (expects(record) && streq(state, INSTALL_EXPECTED))
+                       ? k
+                       : failure_code(record);
+}
+
+/* Asks first: who may not be told is told so, and not only shown the journal's lines. */
+int install_watch(sd_bus *bus, const char *id) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int k;
+
+        k = client_new_call(bus, "GetInstall", &call);
+        if (k == EXIT_DONE && sd_bus_message_append_basic(call, 's', id) < 0)
+                k = client_fail(-ENOMEM);
+        if (k == EXIT_DONE)
+                k = client_call(bus, call, NULL);
+        return k == EXIT_DONE ? install_stay(bus, id, 0) : k;
 }
 
 int verb_install(int argc, char **argv) {
@@ -351,5 +387,5 @@ int verb_install(int argc, char **argv) {
                 return k == EXIT_DONE ? list(bus) : k;
         if (k == EXIT_DONE)
                 k = ask(bus, dir, args.expect_setup_check, &id);
-        return k == EXIT_DONE ? install_stay(bus, id, since, args.expect_setup_check, NULL) : k;
+        return k == EXIT_DONE ? install_stay(bus, id, since) : k;
 }

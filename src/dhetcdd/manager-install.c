@@ -328,9 +328,13 @@ int manager_method_get_install(sd_bus_message *message, void *userdata, sd_bus_e
         if (r < 0)
                 return r;
         r = load(m, id, &record, &why);
+        if (r == -ENOENT || r == -EINVAL)
+                return sd_bus_error_setf(error, DHETCD_ERROR_NO_SUCH_JOB,
+                                         "There is no run '%.64s' of the installer; see \"dhetcd install --list\", and "
+                                         "of jobs \"dhetcd list\"",
+                                         id);
         if (r < 0)
-                return r == -ENOENT ? sd_bus_error_set(error, DHETCD_ERROR_NO_SUCH_JOB, why)
-                                    : manager_set_error(error, r, why);
+                return manager_set_error(error, r, why);
         /* Lines of the installer may be nobody else's business. */
         if (json_get_integer(record, "uid", -1) != (json_int_t) uid) {
                 r = polkit_check(m->polkit, message, POLKIT_INSPECT, NULL, manager_method_get_install, m, error);

@@ -120,6 +120,11 @@ class Install(InstallerCase):
     def output(self):
         return self.lab.read("dh1", f"/var/lib/dhetcd/installs/{self.record()['install']}/output.log")
 
+    def watch(self, install, *argv, expect=0, user="root"):
+        done = self.as_user(user, "dhetcd", "--no-ask-password", "watch", install, *argv)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
     def nothing_runs(self):
         self.wait("the units are gone", lambda: not self.units("dhetcd-install*"), 30)
         self.assertNotEqual(self.lab.exec("dh1", ["pgrep", "-x", "sleep"], check=False).returncode, 0)
@@ -130,6 +135,10 @@ class Install(InstallerCase):
         self.lab.write("dh1", CNF, cnf(1, generated=False))
         self.assertIn("ran to its end", self.install())
         self.assertEqual(self.record()["state"], "succeeded")
+        self.assertIn("ran to its end", self.watch(self.record()["install"]))
+        said = self.watch(self.record()["install"], expect=REJECTED, user="irisadmin")
+        self.assertIn("dhetcd: ", said)
+        self.assertNotIn("Installation complete", said)
         for line in ("The jar runs as root\n", "Wrote cluster.cnf and master_install.sh\n", "Installation complete\n"):
             self.assertIn(line, self.output())
         self.assertIn("DH_NODE_COUNT=1", self.lab.read("dh1", CNF))
@@ -138,9 +147,11 @@ class Install(InstallerCase):
         said = self.install("--expect=etcd-setup-check")
         self.assertIn("dhetcd add NODE", said)
         self.assertEqual(self.record()["state"], "expected-failure")
+        self.assertIn("dhetcd add NODE", self.watch(self.record()["install"]))
         said = self.install(expect=REJECTED)  # the same, but not asked for
         self.assertIn("FAILED: etcd_configure.sh.setup_check", said)
         self.assertIn("no members yet", said)
+        self.assertIn("no members yet", self.watch(self.record()["install"], expect=REJECTED))
 
         self.lab.break_script("dh1", "master_install", "fail")
         said = self.install("--expect=etcd-setup-check", expect=REJECTED)
@@ -204,6 +215,13 @@ class Install(InstallerCase):
             self.lab.exec("dh1", ["sh", "-c", f"rm {CONF}; [ ! -e {script}.away ] || mv {script}.away {script}"])
         self.nothing_runs()
 
+    def left(self, *argv):
+        """A command that shows the lines from the first on, and is left by ^C."""
+        done = self.lab.exec("dh1", ["timeout", "--preserve-status", "-s", "INT", "5", "dhetcd", *argv], check=False)
+        self.assertEqual(done.returncode, 130, done.stderr)
+        self.assertIn("line 1\nline 2\n", done.stdout)
+        self.assertIn("goes on without us", done.stderr)
+
     def test_2_install_live(self):
         """Its lines are shown while it runs; who looks may go, and may end it."""
         script = f"{DIR}/master_install.sh"
@@ -211,17 +229,19 @@ class Install(InstallerCase):
         self.lab.exec("dh1", ["mv", script, script + ".away"])
         self.lab.write("dh1", script, SLOW_TO_END, 0o755)
         try:
-            done = self.lab.exec("dh1", ["timeout", "-s", "INT", "5", "dhetcd", "install", f"--installer-dir={DIR}"],
-                                 check=False)
-            self.assertIn("line 1\nline 2\n", done.stdout)
-            self.assertIn("goes on without us", done.stderr)
+            self.left("install", f"--installer-dir={DIR}")
             install = self.record()["install"]
+            self.left("watch", install)
             self.wait_program(install)
             self.assertIn(install, self.install(expect=BUSY))
             self.cancel(install)  # until it has ended, it runs, though it was told to end
         finally:
             self.lab.exec("dh1", ["mv", script + ".away", script])
         self.assertEqual(self.record()["state"], "canceled")
+        said = self.watch(install, expect=REJECTED)
+        for text in ("line 1\n", "line 2\n", "the last line\n", "dhetcd: ", "canceled", f"dhetcd install --installer-dir='{DIR}'\n"):
+            self.assertIn(text, said)
+        self.assertEqual(json.loads(self.watch(install, "--json=short", expect=REJECTED)), self.record())
         self.assertIn("the last line\n", self.output())
         self.nothing_runs()
 
@@ -329,7 +349,10 @@ class GrowWhole(InstallerCase):
         said = self.grow(address(2), address(3), expect=REJECTED)
         self.assertIn("+DH_NODE_3_ADDRESS", said)
         self.assertIn("rolled-back", said)
-        self.assertIn(f"dhetcd grow --installer-dir='{DIR}' {address(2)} {address(3)}", said)
+        self.assertIn(f"dhetcd grow --installer-dir='{DIR}' {address(2)} {address(3)}\n", said)
+        done = self.as_user("alice", "dhetcd", "--no-ask-password", "watch", self.record()["install"])
+        self.assertEqual(done.returncode, REJECTED, done.stdout + done.stderr)
+        self.assertIn(f"dhetcd grow --installer-dir='{DIR}' {address(2)} {address(3)}\n", done.stderr)
         self.assert_unchanged(before, list_before)
         self.lab.mend("dh3", "enable_dh_etcd_systemd")
         # The last part fails: they vote all the same, and the same command goes on from there.

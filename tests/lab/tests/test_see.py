@@ -312,7 +312,7 @@ class See(LabCase):
         grown = self.shown(f"grow --no-block {cnf} {node}", "install", "short")["install"]
         self.assertEqual(self.shown(f"cancel {grown}", "install", "short"), {"install": grown})
         self.lab.mend("dh1", "master_install")
-        self.wait("it has ended", lambda: self.shown("install --list", list, "short")[0]["state"] == "canceled")
+        self.assertEqual(self.shown(f"watch {grown}", "install", "short", expect=REJECTED)["state"], "canceled")
 
         verbs = re.findall(r'(?m)^        \{ "([a-z]+)", -?\d, -?\d, verb_', (LAB.parents[1] / "src/cli/main.c").read_text())
         self.assertGreater(len(verbs), 15)
