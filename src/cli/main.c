@@ -38,7 +38,7 @@ static const Verb verbs[] = {
         { "show", 1, 1, verb_show, "show JOB", "Show one job and each of its additions" },
         { "report", 1, 1, verb_report, "report JOB", "Write all that is known of a job as one HTML page" },
         { "watch", 0, 1, verb_watch, "watch [JOB|ID]", "Follow a job, or a run of the installer, to its end" },
-        { "cancel", 1, 1, verb_cancel, "cancel JOB", "Cancel a job, or a run of the installer" },
+        { "cancel", 1, 1, verb_cancel, "cancel JOB|ID", "Cancel a job, or a run of the installer" },
         { "rollback", 1, 1, verb_rollback, "rollback JOB", "Take the nodes of a finished job out again" },
         { "settle", 0, 1, verb_settle, "settle JOB", "Bring a stuck job to an end, forward or back" },
         { "config", 0, 0, verb_config, "config", "Show the configuration and where each value is from" },
