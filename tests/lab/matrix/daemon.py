@@ -98,14 +98,17 @@ def order(lab, point, fault, at):
     return found.pop() if found else None
 
 
+def listed(lab):
+    return lab.exec(lab.roles.job, [DAEMON, "failpoints"]).stdout.split()
+
+
 class Daemon:
     faults, shapes, uses_up = FAULTS, {}, False
     bring_back = staticmethod(jobs.bring_back)
 
     @staticmethod
     def declared(lab):
-        found = lab.exec(lab.roles.job, [DAEMON, "failpoints"]).stdout.split()
-        return [p for p in found if not p.startswith(ELSEWHERE)]
+        return [p for p in listed(lab) if not p.startswith(ELSEWHERE)]
 
     @staticmethod
     def where(point, fault, turn):

@@ -7,7 +7,7 @@ import json
 from dhlab import fingerprint
 from dhlab.run import wait_until
 
-from . import faults, jobs, oracle, points
+from . import daemon, faults, jobs, oracle, points
 from .bench import Site
 from .oracle import need
 
@@ -22,6 +22,8 @@ chmod o=rwx $data $data/member/snap/db
 chown root:root $data $data/member/snap/db
 install -d -m 0700 /var/lib/dhetcd/host
 """
+# Of dh2's dhetcdd, which nothing but a repair asks for.
+OWNS = ("host.OwnDataDirectory.", "host.DisownDataDirectory.")
 FINDINGS = {"config-list", "config-state", "data-owner", "lock-left", "dead-learner"}
 
 
@@ -74,12 +76,14 @@ class Repair:
 
     @staticmethod
     def declared(lab):
-        return points.declared(lab, "repair")
+        return points.declared(lab, "repair") + [p for p in daemon.listed(lab) if p.startswith(OWNS)]
 
     def shape(self, point, new_ca=False):
         return "spoilt"
 
     def ends(self, point, fault):
+        if point.startswith(OWNS[0]):
+            return {"committed", "rolled-back"}
         return points.ends(point, fault, STEPS)
 
     def unpave(self, lab, point):
@@ -88,14 +92,25 @@ class Repair:
     def bring_back(self, lab, job):
         pass
 
-    def reach(self, lab, job, point, fault):
-        return jobs.reach(lab, job, point, fault)
+    @staticmethod
+    def arm(lab, point, fault):
+        if not point.startswith(OWNS):
+            return jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
+        jobs.arm(lab, points.lead_of("settle", STEPS) if point.startswith(OWNS[1]) else [])
+        return jobs.arm(lab, [f"{point} {daemon.BY_ITSELF.get(fault, 'wait')}"], lab.roles.other)
+
+    @staticmethod
+    def reach(lab, job, point, fault):
+        if not point.startswith(OWNS):
+            return jobs.reach(lab, job, point, fault)
+        here = {"power-member": "power-here", "reboot-job": "reboot-here", "cut-job": "cut-here"}.get(fault, fault)
+        return daemon.Daemon.reach(lab, job, point, f"{here}@other")
 
     def writer(self, lab):
         return lab.writer(rate=10)
 
     def begin(self, lab, point, fault):
-        jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
+        self.arm(lab, point, fault)
         job = lab.exec("dh1", ["dhetcd", "--no-block", "--json=short", "doctor", "--fix"]).stdout
         job = json.loads(job)["job"]
         if point.startswith("undo."):

@@ -8,7 +8,7 @@ from dhlab import fingerprint
 from dhlab.run import wait_until
 from dhlab.writer import Writer
 
-from . import faults, jobs, oracle, points
+from . import daemon, faults, jobs, oracle, points
 from .bench import Site
 from .oracle import need
 
@@ -19,6 +19,8 @@ CONFIG = "/etc/etcd/dh/latest/config.yaml"
 DATA = "/var/lib/etcd/dh"
 AFTER = "/schema/after-the-snapshot"
 STUCK_AT = "run.promote.after-commit"
+# Of dhetcdd: the data directory is moved aside, filled, and put back.
+MOVES = ("host.PrepareDataDirectory.", "host.RunScript.", "host.RestoreDataDirectory.")
 
 
 class Lost(Site):
@@ -100,7 +102,7 @@ class Rescue:
 
     @staticmethod
     def declared(lab):
-        return points.declared(lab, "rescue")
+        return points.declared(lab, "rescue") + [p for p in daemon.listed(lab) if p.startswith(MOVES)]
 
     def shape(self, point, new_ca=False):
         return next(iter(self.shapes))
@@ -109,6 +111,8 @@ class Rescue:
         """Before it is disabled again, a boot starts etcd: then it has happened."""
         started = point in (f"undo.{STEPS.commit}.before-intent", f"undo.{STEPS.commit}.after-intent")
         boots = fault in ("power-job", "reboot-job")
+        if point.startswith(MOVES[:2]):
+            return {"committed", "rolled-back"}
         return points.ends(point, fault, STEPS) | ({"committed"} if started and boots else set())
 
     def unpave(self, lab, point):
@@ -117,15 +121,26 @@ class Rescue:
     def bring_back(self, lab, job):
         pass
 
-    def reach(self, lab, job, point, fault):
-        return jobs.reach(lab, job, point, fault)
+    @staticmethod
+    def arm(lab, point, fault):
+        if not point.startswith(MOVES):
+            return jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
+        lead = points.lead_of("settle", STEPS) if point.startswith(MOVES[2]) else []
+        return jobs.arm(lab, [*lead, f"{point} {daemon.BY_ITSELF.get(fault, 'wait')}"])
+
+    @staticmethod
+    def reach(lab, job, point, fault):
+        if not point.startswith(MOVES):
+            return jobs.reach(lab, job, point, fault)
+        here = {"power-job": "power-here", "reboot-job": "reboot-here"}.get(fault, fault)
+        return daemon.Daemon.reach(lab, job, point, f"{here}@job")
 
     def writer(self, lab):
         return Patient(lab, rate=10)
 
     def begin(self, lab, point, fault):
         """While what is stuck is tried again, as after a boot, it is refused."""
-        jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
+        self.arm(lab, point, fault)
         asked = ["dhetcd", "--no-block", "rescue", "--yes-i-lose-quorum", *self.arguments(lab)]
         done = wait_until("the rescue may begin", lambda: self.ask(lab, asked), 90, every=1)
         job = done.stdout.split()[-1]
@@ -200,10 +215,9 @@ class FromSnapshot(Rescue):
 
     shapes = {"stuck": lambda name: Lost(name, stuck=True)}
 
-    @staticmethod
-    def declared(lab):
+    def declared(self, lab):
         """A restored snapshot needs no force-new-cluster, which rescue-release takes away."""
-        return [p for p in points.declared(lab, "rescue") if points.step_of(p) != "rescue-release"]
+        return [p for p in super().declared(lab) if points.step_of(p) != "rescue-release"]
 
     def arguments(self, lab):
         return [f"--from-snapshot={lab.job}", lab.job]
