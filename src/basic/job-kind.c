@@ -9,7 +9,7 @@ static const JobWords words[_JOB_KIND_MAX] = {
                       "added to the etcd cluster" },
         [JOB_RESCUE] = { "rescue", "rescues", "rescuing", "Rescuing", "rescue", "rescued",
                          "is a healthy cluster of one voting member", "rescued: a cluster of one voting member" },
-        [JOB_REPAIR] = { "repair", "repairs from", "repairing", "Repairing from", "repair from", "mended",
+        [JOB_REPAIR] = { "repair", "repairs from", "repairing", "Repairing from", "repair", "mended",
                          "and what was found are mended", "mended what the doctor found" },
 };
 
