@@ -24,6 +24,9 @@ class Site(Lab):
     def picture(self):
         return oracle.picture(self)
 
+    def commit(self):
+        """What an undisturbed commit comes to; a lab that tries anything else has none."""
+
     def save(self):
         """The disks as they are now are what reset() brings back."""
         self.all(lambda h: (h.cut_power(), copy(h.upper, h.dir / "saved")))
@@ -49,8 +52,8 @@ def copy(a, b):
 
 
 class Bench:
-    """One lab at a time, of the `shapes` by name. `before` is what it was; `committed` is what every commit makes of
-    it, the first one tells."""
+    """One lab at a time, of the `shapes` by name. `before` is what it was; `committed` is what an undisturbed commit comes
+    to."""
 
     def __init__(self, name, shapes):
         self.name, self.shapes, self.shape, self.used = name, shapes, None, False
@@ -64,10 +67,14 @@ class Bench:
         return self.lab
 
     def fresh(self, shape):
-        self.lab, self.shape, self.used, self.committed = self.shapes[shape](self.name), shape, False, None
+        self.lab, self.shape, self.used = self.shapes[shape](self.name), shape, True
         self.lab.up()
         self.lab.save()
         self.before = self.lab.picture()
+        self.committed = self.lab.commit()
+        if self.committed:
+            self.lab.reset()
+        self.used = False
 
     def reset(self):
         try:

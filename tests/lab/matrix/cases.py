@@ -3,17 +3,29 @@
 
 import sys
 import time
+import typing
 
 from dhlab import LabError
 
 from . import faults, kinds, oracle, points
 from .jobs import hits
+from .table import Result
 
 BROKEN = (oracle.Broken, LabError, OSError, ValueError, KeyError)
 
 
+class Case(typing.NamedTuple):
+    """One fault at one point."""
+    shape: str
+    point: str
+    fault: str
+
+    def run(self, bench):
+        """(the point, the fault, its Result)"""
+        return self.point, self.fault, run_case(bench, *self)
+
+
 def run_case(bench, shape, point, fault):
-    """(was the point hit, the state it ended in or what is wrong, seconds)"""
     lab, began = bench.ready(shape), time.monotonic()
     kind, point = kinds.of(point)
     try:
@@ -26,14 +38,14 @@ def run_case(bench, shape, point, fault):
                 faults.disarm(lab, host.name)
             kind.bring_back(lab, job)
             untold = point.endswith("end.after") and fault in ("kill-worker", "power-job")
-            state = kind.check(bench, job, writer, point, untold)
+            state = kind.check(bench, job, writer, point, fault, untold)
             oracle.need(not hit or state in kind.ends(point, fault), f"it is {state}, and must not be after this")
     except BROKEN as e:
         return failed(bench, point, e, began)
     if not hit:
         bench.keep_logs()
     bench.used = kind.uses_up or state == "committed"
-    return hit, state, seconds
+    return Result(hit, state, seconds, writer.stats()["longest_gap"])
 
 
 def failed(bench, point, error, began):
@@ -44,4 +56,4 @@ def failed(bench, point, error, began):
     except (LabError, OSError) as e:
         print(f"the logs cannot be kept: {e}", file=sys.stderr)
     bench.used = True
-    return hit, f"WRONG: {error}", time.monotonic() - began
+    return Result(hit, f"WRONG: {error}", time.monotonic() - began)

@@ -161,8 +161,8 @@ class Daemon:
         return point in jobs.hits(lab, at)
 
     @staticmethod
-    def check(bench, job, writer, point, untold):
+    def check(bench, job, writer, point, case, untold):
         if not job:
             oracle.check_never_was(bench, writer)
             return "rejected"
-        return oracle.check(bench, job, writer, may_be_untold=True, may_be_retold=point.startswith("manager."))
+        return oracle.check(bench, job, writer, may_be_untold=True, may_be_retold=point.startswith("manager."), fault=case)

@@ -15,6 +15,7 @@ SHUTDOWN_SECONDS = 30  # no job may hold up a host that goes down
 BY_ITSELF = {"kill-worker": "kill", "enospc": "enospc", "eio": "eio"}
 FAULTS = (*BY_ITSELF, "kill-daemon", "power-job", "power-member", "power-new", "cut-new", "cut-job",
           "reboot-job")
+AWAY_FAULTS = ("power", "cut", "reboot")
 # After these no worker goes on as if nothing had been.
 FATAL = (*BY_ITSELF, "power-job")
 
@@ -29,6 +30,14 @@ class Roles(typing.NamedTuple):
 
 ADDING = Roles("dh1", "dh2", "dh3")
 TAKING_OVER = Roles("dh2", "dh3", "dh4", "dh1")
+
+
+def longest_gap(fault):
+    """Seconds for which no write may be acknowledged. Of two members both are needed, so a host that is away is an outage,
+    and then it boots; measured on a machine with eight times the load that it can bear: 1.4, 6.5 and with LONG 20 s more."""
+    if fault and fault.startswith("cut-long"):
+        return LONG + 30
+    return 30 if not fault or fault.startswith(AWAY_FAULTS) else 15
 
 
 def action(fault):
@@ -61,34 +70,25 @@ def reboot(lab, host, waits=None):
     power(lab, host, waits)
 
 
-def cut(lab, host, waits=None):
-    """Nobody reaches the host, and no connection with it lives on, as if it had been away for long."""
+def cut(lab, host, waits=None, long=False):
+    """Nobody reaches the host, and no connection with it lives on. A long cut ends them by itself."""
     lab.cut_link(host)
-    broken = lab.break_connections(host)
+    broken = not long and lab.break_connections(host)
     disarm(lab, waits)
     time.sleep(AWAY if broken else LONG)
     lab.mend_link(host)
 
 
-def cut_long(lab, host):
-    """The same without help: the connections end as those who have them find out."""
-    lab.cut_link(host)
-    disarm(lab)
-    time.sleep(LONG)
-    lab.mend_link(host)
-
-
 def do(lab, fault):
     """The worker waits at its point meanwhile."""
-    roles = lab.roles
+    kind, _, role = fault.rpartition("-")
+    host = {"job": lab.roles.job, "member": lab.roles.other, "new": lab.roles.new}.get(role)
     if fault == "kill-daemon":
-        lab.exec(roles.job, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
+        lab.exec(lab.roles.job, ["pkill", "-KILL", "-x", "dhetcdd"], check=False)
         disarm(lab)
-    elif fault in ("cut-new", "cut-job"):
-        cut(lab, roles.new if fault == "cut-new" else roles.job)
-    elif fault == "cut-long":
-        cut_long(lab, roles.new)
-    elif fault == "reboot-job":
-        reboot(lab, roles.job)
+    elif kind == "reboot":
+        reboot(lab, host)
+    elif kind == "power":
+        power(lab, host)
     else:
-        power(lab, {"power-job": roles.job, "power-member": roles.other, "power-new": roles.new}[fault])
+        cut(lab, host, long=kind == "cut-long")

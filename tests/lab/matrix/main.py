@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 
-from dhlab import CannotRun, LabError, paths
+from dhlab import CannotRun, paths
 
-from . import cases, interrupts, kinds
-from .bench import Bench
+from . import interrupts, kinds, labs, results
+from .cases import BROKEN, Case
 from .table import Table
 
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
 OTHERS = 1  # of the seeded cases is of a rescue or a repair, which take longer, and a lab of their own
+INTERRUPTS = 4  # of a batch of the seeded ones strike at a random time
 BATCH = 24  # cases are sorted by the lab they need within so many
 
 
@@ -27,20 +28,27 @@ def arguments():
     what.add_argument("--case", action="append", default=[], metavar="POINT/FAULT", help="this one; may be repeated")
     what.add_argument("--random", type=int, default=0, metavar="N", help="N interrupts at random times instead")
     what.add_argument("--list", action="store_true", help="only print the cases")
+    what.add_argument("--table", nargs="+", metavar="FILE", help="only print the table of what was recorded")
     parser.add_argument("--seed", type=int, help="of a random choice of cases; default: from the present commit")
     parser.add_argument("--minutes", type=float, help="begin no case that may end later; default 7 where cases "
                         "are chosen")
     parser.add_argument("--fault", action="append", choices=kinds.FAULTS, help="only these")
+    parser.add_argument("--jobs", type=int, default=1, help="so many labs side by side: NAME-1, NAME-2, …")
+    parser.add_argument("--record", metavar="FILE", help="append a JSON line for each case")
+    parser.add_argument("--resume", action="store_true", help="leave out what the FILE of --record has as good")
     parser.add_argument("--phase", action="append", help="only points that begin with this")
     parser.add_argument("--name", default="matrix", help="of the lab")
     parser.add_argument("--shape", choices=kinds.SHAPES, help="of the lab for all cases; default: as each needs it")
     return parser.parse_args()
 
 
+def git(*argv):
+    return subprocess.run(["git", "-C", str(paths.TREE), *argv], capture_output=True, text=True, check=False,
+                          timeout=10).stdout.strip()
+
+
 def seed_of_commit():
-    done = subprocess.run(["git", "-C", str(paths.TREE), "rev-parse", "HEAD"], capture_output=True, text=True,
-                          check=False, timeout=10)
-    return int(done.stdout[:8] or "1", 16)
+    return int(git("rev-parse", "HEAD")[:8] or "1", 16)
 
 
 def all_cases(declared, args, rng, other):
@@ -79,81 +87,83 @@ def first_shape(args, rng, other):
 
 
 def choose(declared, args, rng, other, first):
-    """(shape of the lab, point, fault) in the order in which they are run."""
+    """What is to be run, in its order; of cases those that need the same lab are together, so many at a time."""
+    if args.random:
+        return interrupts.chosen(rng, args.random, args.shape or "same")
     found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng, other)
-    todo = [(shape_of(point, args, rng), point, fault) for point, fault in found]
-    order = [first, *kinds.SHAPES]
-    return [case for at in range(0, len(todo), BATCH)
-            for case in sorted(todo[at:at + BATCH], key=lambda c: order.index(c[0]))]
+    todo = [Case(shape_of(point, args, rng), point, fault) for point, fault in found]
+    mixed = not (args.all or args.case or args.phase or args.fault or args.shape)
+    order, size, result = [first, *kinds.SHAPES], BATCH - INTERRUPTS if mixed else BATCH, []
+    for at in range(0, len(todo), size):
+        batch = todo[at:at + size]
+        for one in interrupts.chosen(rng, INTERRUPTS, "same") if mixed else []:
+            batch.insert(rng.randrange(len(batch) + 1), one)
+        result += sorted(batch, key=lambda item: order.index(item.shape))
+    return result
 
 
-class Clock:
-    """Whether there is time for one more case, as long as the longest so far in the same lab."""
-
-    def __init__(self, minutes):
-        self.end = time.monotonic() + minutes * 60 if minutes else float("inf")
-        self.last, self.shape, self.longest = None, None, {}
-
-    def may_begin(self, shape=None):
-        now = time.monotonic()
-        if self.last:
-            self.longest[self.shape] = max(self.longest.get(self.shape, 0), now - self.last)
-        self.last, self.shape = now, shape
-        return now + self.longest.get(shape, 0) < self.end
-
-
-def run_cases(bench, table, todo, may_begin, tried):
-    """`tried` gets the points."""
-    for shape, point, fault in todo:
-        if not may_begin(shape):
-            break
+def run_all(site, table, record, todo, end):
+    """The points that were tried."""
+    tried = set()
+    for item, point, fault, result in site.run(todo, end):
         tried.add(point)
-        table.note(point, fault, cases.run_case(bench, shape, point, fault))
-        if point not in table.hit:  # etcd may have refused the addition before it: once more
-            table.note(point, fault, cases.run_case(bench, shape, point, fault))
+        table.note(point, fault, result)
+        record.note(item, point, fault, result)
+    return tried
 
 
-def work(bench, args):
+def work(site, args):
     seed = args.seed if args.seed is not None else seed_of_commit()
     rng = random.Random(seed)
     if not args.all and not args.case and not args.random:
         args.minutes = args.minutes or 7
-    clock = Clock(args.minutes)
+    end = time.monotonic() + args.minutes * 60 if args.minutes else float("inf")
     other = rng.choice(kinds.OTHERS)
     first = first_shape(args, rng, other)
-    table = Table(kinds.declared(bench.ready(first)))
+    table = Table(site.declared(first))
     todo = choose(table.declared, args, rng, other, first)
     if args.list:
-        print("\n".join(f"{point}/{fault}" for _, point, fault in todo))
+        print("\n".join(f"{case.point}/{case.fault}" for case in todo if isinstance(case, Case)))
         return 0
+    record = results.Results(args.record, commit=git("describe", "--always", "--dirty"), seed=seed)
+    if args.resume:
+        done = record.good()
+        todo = [item for item in todo if tuple(item) not in done]
+    record.write(declared=table.declared)
     if not args.all and not args.case:
         print(f"seed {seed}", flush=True)
-    tried = set()
     try:
-        if args.random:
-            interrupts.run(bench, rng, args.random, table, clock.may_begin)
-        else:
-            run_cases(bench, table, todo, clock.may_begin, tried)
+        tried = run_all(site, table, record, todo, end)
     except KeyboardInterrupt:
         print("interrupted")
         table.show()
         return 130
     table.show()
+    table.show_places()
     return table.status(tried)
+
+
+def show_recorded(files):
+    table = Table([])
+    results.fill(table, files)
+    table.show(timed=False)
+    return 1 if table.wrong else 0
 
 
 def main():
     args = arguments()
+    if args.table:
+        return show_recorded(args.table)
     for each in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background
         signal.signal(each, signal.default_int_handler)
-    bench = Bench(args.name, kinds.SHAPES)
+    site = labs.Labs(args.name, args.jobs)
     try:
-        return work(bench, args)
+        return work(site, args)
     except CannotRun as e:
         print(f"crash-matrix: {e}", file=sys.stderr)
         return 77
-    except LabError as e:
+    except BROKEN as e:
         print(f"crash-matrix: {e}", file=sys.stderr)
         return 1
     finally:
-        bench.down()
+        site.down()

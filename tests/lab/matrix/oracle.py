@@ -9,7 +9,7 @@ from dhlab import LabError, fingerprint
 from dhlab.client import Client
 from dhlab.run import wait_until
 
-from . import leftovers
+from . import contents, faults, leftovers, records
 
 ENDED = {"committed": 0, "rejected": 1, "canceled": 1, "rolled-back": 10}  # the only ends, and their exit codes
 EVENT = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a"
@@ -18,7 +18,6 @@ JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected"
               "canceled": EVENT + "07"}
 KEYS = "/schema/"
 ETCD_PORTS = {2379, 2380}
-GAP_SECONDS = 60  # a host is away for 3 s and boots then, as slowly as the machine does; members without it need it
 
 
 class Broken(Exception):
@@ -78,8 +77,7 @@ def log_path(lab, job, host=None):
 
 
 def log(lab, job, host=None):
-    path = log_path(lab, job, host)
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return records.read(log_path(lab, job, host))
 
 
 def job_of(lab, job, host=None):
@@ -92,9 +90,9 @@ def check_end(lab, job, may_be_untold, revert, may_be_retold=False):
     A job that is taken back has ended before, as committed."""
     state = job_of(lab, job)["state"]
     need(state in ENDED, f"the job is {state}: {job_of(lab, job).get('text')}")
-    records = log(lab, job)
-    ends = [r["state"] for r in records if r["type"] == "end"]
-    reverted = any(r["type"] == "revert" for r in records)
+    of_job = log(lab, job)
+    ends = [r["state"] for r in of_job if r["type"] == "end"]
+    reverted = any(r["type"] == "revert" for r in of_job)
     of_txn = "rejected" if state == "canceled" else state  # by somebody, and so refused before its first change
     expected = ["committed", of_txn] if reverted else [of_txn]
     need(ends == expected or not ends and of_txn == "rejected", f"the job is {state}, its log ended as {ends}")
@@ -124,12 +122,6 @@ def check_told(lab, job, state):
 
 
 # -- all hosts on the same side -----------------------------------------------------------------
-def layout(lab):
-    """What of every host's files is the same after each commit: all but contents and times."""
-    return {name: {path: {k: v for k, v in one.items() if k not in ("sha256", "size", "mtime_ns")}
-                   for path, one in state["files"].items()} for name, state in states(lab).items()}
-
-
 def check_members(lab, before):
     """The old members, and the new host as the only other voter."""
     listed = members(lab)
@@ -142,15 +134,14 @@ def check_members(lab, before):
 
 def check_configs(lab):
     expected = ",".join(f"etcd-{h.number}=https://{h.address}:2380" for h in lab.hosts)
-    packages = set()
     for host in lab.hosts:
         text = host.read("/etc/etcd/dh/latest/config.yaml")
         need(f"initial-cluster: {expected}\n" in text and "initial-cluster-state: new\n" in text,
              f"{host.name}: config.yaml does not list the members")
-        package = host.path("/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz")
-        if package.exists():
-            packages.add(hashlib.sha256(package.read_bytes()).hexdigest())
-    need(len(packages) == 1, f"the hosts have {len(packages)} different packages")
+        others = contents.of_package(host)
+        need(not others, f"{host.name}: not what its package has: {', '.join(others)}")
+    count = len(contents.packages(lab))
+    need(count == 1, f"the hosts have {count} different packages")
 
 
 def check_listeners(lab, before, added):
@@ -174,14 +165,13 @@ def check_committed(bench, lab, before):
     lab.wait_healthy(len(before.members) + 1, timeout=30)
     check_members(lab, before)
     check_configs(lab)
-    for name, state in states(lab).items():
+    now = states(lab)
+    for name, state in now.items():
         need(state["unit"] == {**state["unit"], "ActiveState": "active", "UnitFileState": "enabled",
                                "NeedDaemonReload": "no"}, f"{name}: dh-etcd is {state['unit']}")
-    now = layout(lab)
-    bench.committed = bench.committed or now
-    for name, files in now.items():
-        changes = fingerprint.diff(bench.committed[name], files)
-        need(not changes, f"{name} is not what another commit made of it: " + "; ".join(changes))
+    for name, files in contents.layout(lab, now).items():
+        changes = fingerprint.diff(bench.committed.files[name], files)
+        need(not changes, f"{name} is not what an undisturbed commit makes of it: " + "; ".join(changes))
 
 
 def check_unchanged(lab, before):
@@ -203,11 +193,11 @@ def hashes(lab, hosts):
     return found
 
 
-def check_data(lab, before, writer, count):
+def check_data(lab, before, writer, count, fault=None):
     """No acknowledged write is lost, nor what was there before, and all voters have the same data."""
     writer.stop()
-    gap = writer.check()["longest_gap"]
-    need(gap <= GAP_SECONDS, f"for {gap} s no write was acknowledged")
+    gap, allowed = writer.check()["longest_gap"], faults.longest_gap(fault)
+    need(gap <= allowed, f"for {gap} s no write was acknowledged, {allowed} s are allowed")
     need(keys(lab) == before.keys, "keys from before the job are lost or changed")
     wait_until("all members have the same HashKV at the same revision",
                lambda: len(hashes(lab, lab.hosts[:count])) == 1, 20, every=0.3)
@@ -216,9 +206,9 @@ def check_data(lab, before, writer, count):
 def check_backup(lab, job, state):
     """What the job saved is still what it says it is: etcd's own digest are the last 32 bytes."""
     host = lab.roles.gone or lab.roles.job  # who took the job over did not save it again
-    records = log(lab, job, host)
-    notes = [r["value"] for r in records if r["type"] == "note" and r["key"] == "backup"]
-    done = any(r["type"] == "done" and r.get("step") == "backup" for r in records)
+    found = log(lab, job, host)
+    notes = [r["value"] for r in found if r["type"] == "note" and r["key"] == "backup"]
+    done = any(r["type"] == "done" and r.get("step") == "backup" for r in found)
     need(notes or not done and state != "committed", f"it is {state}, and there is no note of what was saved")
     for note in notes:
         saved = lab.host(host).path(note["path"])
@@ -226,6 +216,15 @@ def check_backup(lab, job, state):
         data = saved.read_bytes()
         need(hashlib.sha256(data[:-32]).hexdigest() == data[-32:].hex() == note["sha256"], f"{saved.name} is damaged")
         need(note["revision"] > 0, f"the revision of {saved.name} is not known")
+
+
+def check_host_records(lab, job, state):
+    """What each host wrote down of the job is whole, and nothing that it began is open."""
+    for host in lab.hosts:
+        path = host.path(f"/var/lib/dhetcd/host/{job}-1/log.jsonl")
+        need(path.exists() or state != "committed", f"{host.name} has no record of the job")
+        left = list(records.left_open(records.read(path)))
+        need(not left, f"{host.name}: begun and never ended: {', '.join(left)}")
 
 
 # -- nothing left, nothing more to do ---------------------------------------------------------------
@@ -245,7 +244,8 @@ def check_settled(lab, job, state):
     """Settling what has ended changes nothing, and says so."""
     log_before, hosts, listed = log_path(lab, job).read_bytes(), states(lab), members(lab)
     done = lab.exec(lab.roles.job, ["dhetcd", "settle", job], check=False, timeout=90)
-    need(f"is {state}: there is nothing to settle" in done.stderr, f"a second settling says {done.stdout}{done.stderr}")
+    need(done.returncode == 1 and f"is {state}: there is nothing to settle" in done.stderr,
+         f"a second settling exits with {done.returncode}: {done.stdout}{done.stderr}")
     done = lab.exec(lab.roles.job, ["dhetcd", "settle", "--all"], check=False, timeout=90)
     need(done.returncode == 0, f"settling all exits with {done.returncode}: {done.stderr}")
     need(log_path(lab, job).read_bytes() == log_before, "a second settling wrote to the log")
@@ -260,7 +260,7 @@ def check_never_was(bench, writer):
     check_nothing_left(lab)
 
 
-def check(bench, job, writer, may_be_untold=False, revert=False, may_be_retold=False):
+def check(bench, job, writer, may_be_untold=False, revert=False, may_be_retold=False, fault=None):
     """Returns the state; raises Broken, or LabError, where an invariant does not hold."""
     lab, before = bench.lab, bench.before
     state = check_end(lab, job, may_be_untold, revert, may_be_retold)
@@ -268,8 +268,9 @@ def check(bench, job, writer, may_be_untold=False, revert=False, may_be_retold=F
         check_committed(bench, lab, before)
     else:
         check_unchanged(lab, before)
-    check_data(lab, before, writer, len(before.members) + (state == "committed"))
+    check_data(lab, before, writer, len(before.members) + (state == "committed"), fault)
     check_backup(lab, job, state)
+    check_host_records(lab, job, state)
     check_told(lab, job, state)
     check_settled(lab, job, state)
     check_nothing_left(lab)

@@ -117,7 +117,7 @@ class Repair:
             jobs.stop_at(lab, f"run.{STEPS.commit}.after-intent", job)
         return job
 
-    def check(self, bench, job, writer, point, untold):
+    def check(self, bench, job, writer, point, fault, untold):
         lab, before = bench.lab, bench.before
         need({f[0] for f in before["doctor"]} == FINDINGS, f"before, the doctor found {before['doctor']}")
         state = oracle.check_end(lab, job, untold, revert=False)

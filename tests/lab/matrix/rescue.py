@@ -156,7 +156,7 @@ class Rescue:
     def arguments(self, lab):
         return []
 
-    def check(self, bench, job, writer, point, untold):
+    def check(self, bench, job, writer, point, fault, untold):
         lab = bench.lab
         state = oracle.check_end(lab, job, untold, revert=False)
         oracle.check_told(lab, job, state)
