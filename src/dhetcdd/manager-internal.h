@@ -56,6 +56,11 @@ struct Manager {
         sd_event_source *install_source;  /* when to look whether the installer still runs */
 };
 
+/* Without it nothing can be begun, and nothing is known: this daemon is about to leave, and the next one goes on. */
+static inline bool manager_has_bus(const Manager *m) {
+        return sd_bus_is_open(m->bus) > 0;
+}
+
 /* manager.c */
 void manager_kick(Manager *m); /* runs the queue in the next turn of the loop */
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text);

@@ -133,6 +133,8 @@ static void decide(TxnRun *t) {
         Job *j = t->job;
         int r;
 
+        if (!manager_has_bus(t->manager))
+                return;
         r = job_txn_state(j, t->manager->jobs_dir, t->n, &state, &reason, &error);
         if (r < 0)
                 return finish(t, TXN_STUCK, error_text(error, r));

@@ -298,7 +298,7 @@ static void advance_back(Manager *m, Job *j) {
         }
         if (r >= 0)
                 r = begin_txn(m, j, n, &error);
-        if (r < 0)
+        if (r < 0 && manager_has_bus(m))
                 manager_end_job(m, j, JOB_STUCK, error_text(error, r));
 }
 
@@ -341,6 +341,8 @@ static void advance(Manager *m, Job *j) {
                 return;
 
         r = begin_txn(m, j, n, &error);
+        if (r < 0 && !manager_has_bus(m))
+                return;
         if (r < 0 && state == TXN_EMPTY)
                 end_without(m, j, n, JOB_REJECTED, error_text(error, r));
         else if (r < 0)
@@ -420,7 +422,8 @@ static void dispatch(Manager *m) {
         Job *j;
 
         end_expired(m);
-        while (!m->run && !held_by_installer(m) && !manager_gathers(m) && (j = job_queue_next(&m->queue)))
+        while (!m->run && manager_has_bus(m) && !held_by_installer(m) && !manager_gathers(m) &&
+               (j = job_queue_next(&m->queue)))
                 advance(m, j);
         if (m->run)
                 manager_inhibit(m);
