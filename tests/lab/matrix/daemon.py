@@ -16,10 +16,12 @@ BY_ITSELF = {"kill-daemon": "kill", "enospc": "enospc", "eio": "eio"}
 FAULTS = (*BY_ITSELF, "kill-worker", "power-here", "cut-here", "power-job", "reboot-here")
 ALL = ("job", "other", "new")
 ORDER = "manager.queued."  # while somebody waits to be told that there is a job
+CANCEL = "manager.canceled."  # of a job that waits, while another one is at HELD_AT
+HELD_AT = "run.preflight.before-intent"
 
-# Nothing of an addition comes there; the states of a job are those in which an addition ends when nobody interferes.
+# Nothing of an addition comes there.
 ELSEWHERE = ("host.Examine.", "host.Forget.", "host.OwnDataDirectory.", "host.DisownDataDirectory.",
-             "manager.rejected.", "manager.stuck.", "manager.canceled.", "manager.rescued.")
+             "manager.stuck.", "manager.rescued.")
 
 
 class Way(typing.NamedTuple):
@@ -48,6 +50,8 @@ WAYS = {
     "host.ScriptOutput": TAKEOVER._replace(roles=("other", "new")),
     "manager.queued": EARLY._replace(roles=("job",)),
     "manager.running": EARLY._replace(roles=("job",)),
+    "manager.canceled": EARLY._replace(roles=("job",), before=(f"{HELD_AT} wait",)),
+    "manager.rejected": Way(roles=("job",), before=("run.preflight.after-intent enospc",), ends=("rejected",)),
     "manager.committed": Way(roles=("job",), ends=("committed",)),
     "manager.rolled-back": BACK._replace(roles=("job",)),
 }
@@ -80,16 +84,22 @@ def all_jobs(lab):
     return {path.name for path in lab.host(lab.roles.job).path("/var/lib/dhetcd/jobs").glob("*")}
 
 
+def ask(lab, point, fault, at, asking):
+    """What who asks is told, if the daemon is struck meanwhile."""
+    reached = faults.file(lab, ".reached", at)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lab.exec, lab.roles.job, ["dhetcd", *asking], check=False)
+        if fault not in BY_ITSELF:
+            wait_until(f"{point} is reached", lambda: reached.exists() and reached.read_text() == point,
+                       jobs.REACH_SECONDS, every=0.02)
+            do(lab, fault, at)
+        return asked.result()
+
+
 def order(lab, point, fault, at):
     """The job that was asked for, whatever who asked was told; None where there is none."""
     job, before = lab.roles.job, all_jobs(lab)
-    asking = ["dhetcd", "add", "--no-block", lab.host(lab.roles.new).address]
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(lab.exec, job, asking, check=False)
-        if fault not in BY_ITSELF:
-            wait_until(f"{point} is reached", faults.file(lab, ".reached", at).exists, jobs.REACH_SECONDS, every=0.02)
-            do(lab, fault, at)
-        told = asked.result()
+    told = ask(lab, point, fault, at, ["add", "--no-block", lab.host(lab.roles.new).address])
     faults.disarm(lab, at)
     listed = lab.exec(job, ["dhetcd", "list", "--json=short"]).stdout
     found = all_jobs(lab) - before
@@ -100,6 +110,18 @@ def order(lab, point, fault, at):
 
 def listed(lab):
     return lab.exec(lab.roles.job, [DAEMON, "failpoints"]).stdout.split()
+
+
+def cancel(lab, point, fault, at):
+    """The job that goes on; the one behind it stays canceled."""
+    job = jobs.start(lab)
+    jobs.wait_reached(lab, HELD_AT, job)
+    other = jobs.start(lab)
+    if ask(lab, point, fault, at, ["cancel", other]).returncode != 0:
+        lab.exec(lab.roles.job, ["dhetcd", "cancel", other], check=False)
+    wait_until("it is canceled", lambda: oracle.job_of(lab, other)["state"] == "canceled", 15)
+    faults.disarm(lab, at)
+    return job
 
 
 class Daemon:
@@ -143,12 +165,14 @@ class Daemon:
             return jobs.take_over(lab, points.TAKEN_OVER_AT[""])
         if point.startswith(ORDER):
             return order(lab, point, fault, at)
+        if point.startswith(CANCEL):
+            return cancel(lab, point, fault, at)
         return jobs.start(lab, way(point).options)
 
     @staticmethod
     def reach(lab, job, point, case):
         fault, at = split(lab, case)
-        if fault not in BY_ITSELF and not point.startswith(ORDER):
+        if fault not in BY_ITSELF and not point.startswith((ORDER, CANCEL)):
             reached = faults.file(lab, ".reached", at)
             wait_until(f"{point} is reached", lambda: reached.exists() or jobs.ended(lab, job), jobs.REACH_SECONDS,
                        every=0.02)
