@@ -122,10 +122,8 @@ static int undo(void *world, char **reterr) {
                 _cleanup_free_ char *why = NULL;
 
                 r = remove_once(a, &why);
-                if (r < 0 && now_boot() >= deadline)
+                if (r < 0 && (now_boot() >= deadline || addition_sleep(a, POLL_INTERVAL) == -ESHUTDOWN))
                         return fail(reterr, r, "%s", error_text(why, r));
-                if (r < 0)
-                        (void) (addition_sleep(a, POLL_INTERVAL) < 0);
                 r = find_new(a, reterr);
         }
         return r;
