@@ -65,6 +65,7 @@ class Labs:
     def side_by_side(self, todo, end):
         fork = multiprocessing.get_context("fork")
         asked, told = fork.Queue(), fork.Queue()
+        asked.cancel_join_thread()  # what nobody has taken when the time is over is not waited for
         for item in [*todo, *(None for _ in self.benches)]:
             asked.put(item)
         self.processes = [fork.Process(target=serve, args=(b, asked, told, end)) for b in self.benches]
