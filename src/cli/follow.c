@@ -10,6 +10,7 @@
 #include "basic/error.h"
 #include "basic/event.h"
 #include "basic/string-util.h"
+#include "bus/host-state.h"
 #include "bus/names.h"
 #include "cli.h"
 #include "journal-follow.h"
@@ -38,6 +39,8 @@ typedef struct Follow {
         unsigned interrupts;
         int signal; /* that made us leave before the end */
 } Follow;
+
+#define ERROR_SHUTTING_DOWN "org.freedesktop.systemd1.ShuttingDown" /* of whoever would start the daemon */
 
 static void ask(Follow *f);
 static void reconnect(Follow *f);
@@ -245,6 +248,13 @@ static void retry_later(Follow *f) {
                 (void) sd_event_exit(f->event, -ENOMEM);
 }
 
+/* No answer comes any more, and a shutdown must not wait for us. */
+static int leave_to_next_boot(Follow *f) {
+        fprintf(stderr, "dhetcd: This host is shutting down; its next boot goes on with job %s.\n", f->job);
+        f->signal = SIGTERM;
+        return sd_event_exit(f->event, 0);
+}
+
 static int on_job(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
         const sd_bus_error *error = sd_bus_message_get_error(reply);
         _cleanup_json_ json_t *v = NULL;
@@ -257,6 +267,8 @@ static int on_job(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
                 (void) client_error(error);
                 return sd_event_exit(f->event, -ENOENT);
         }
+        if (error && sd_bus_error_has_name(error, ERROR_SHUTTING_DOWN) && !args.host)
+                return leave_to_next_boot(f);
         if (!error && sd_bus_message_read_basic(reply, 's', &text) > 0)
                 v = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         if (v && json_get_string(v, "state") && json_get_string(v, "text"))
@@ -355,6 +367,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         Follow *f = userdata;
         bool asks_first = si->ssi_signo == SIGINT && isatty(STDIN_FILENO);
 
+        if (si->ssi_signo == SIGTERM && !args.host && host_goes_down())
+                return leave_to_next_boot(f);
         f->interrupts++;
         f->drawn = 0; /* the picture stays above what is said now */
         if (f->mode != FOLLOW_OWN || (asks_first && f->interrupts > 2)) {

@@ -115,6 +115,19 @@ class Settle(SettleCase):
         self.off_and_on("deploy", "undo", fault=(NEW, "enable_dh_etcd_systemd", "fail"))
         self.check_rolled_back()
 
+    # The host is shut down in the middle of "systemctl start dhetcd-add@…", which must not hold that up.
+    def test_1_job_host_shuts_down(self):
+        self.lab.exec("dh1", ["systemctl", "start", "--no-block", f"dhetcd-add@{address(3)}"])
+        down = When(self.lab, "start", "intent", lambda: self.lab.exec("dh1", [
+            "systemctl", "start", "--no-block", "--job-mode=replace-irreversibly", "poweroff.target"]))
+        down.done()
+        self.wait("the host has shut down", lambda: not self.lab.host("dh1").init_pid(), 30)
+        self.lab.boot("dh1")
+        self.check_rolled_back()
+        job, says = self.newest_job()["job"], self.lab.exec("dh1", [
+            "journalctl", "--no-pager", "-b-1", "-o", "cat", "-u", "dhetcd-add@*"]).stdout
+        self.assertIn(f"This host is shutting down; its next boot goes on with job {job}.", says)
+
     # A member is off while its files are being written: etcd starts there with the old ones before anybody undoes.
     def test_2_member_off_half_written(self):
         old = self.lab.read("dh2", CONFIG)
