@@ -92,7 +92,9 @@ int client_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret);
 int client_list_jobs(sd_bus *bus, json_t **ret); /* an array, as "dhetcd list --json=" has it */
 int client_get_job(sd_bus *bus, const char *job, json_t **ret);
-int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret); /* … whose answer is a JSON object */
+/* … whose answer is a string, which the caller frees; and a JSON object in one. */
+int client_call_string(sd_bus *bus, sd_bus_message *call, char **ret);
+int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret);
 /* The arguments of AddNodes, Plan and Schedule, from `args`. `window`: how long it may take at a later date, in
  * microseconds; 0: not said. */
 int client_append_request(sd_bus_message *call, char **nodes, uint64_t window);

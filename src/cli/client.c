@@ -132,7 +132,7 @@ int client_call(sd_bus *bus, sd_bus_message *call, sd_bus_message **ret) {
         return EXIT_DONE;
 }
 
-int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret) {
+int client_call_string(sd_bus *bus, sd_bus_message *call, char **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *text;
         int k, r;
@@ -143,6 +143,16 @@ int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret) {
         r = sd_bus_message_read_basic(reply, 's', &text);
         if (r < 0)
                 return client_fail(r);
+        *ret = strdup(text);
+        return *ret ? EXIT_DONE : client_fail(-ENOMEM);
+}
+
+int client_call_json(sd_bus *bus, sd_bus_message *call, json_t **ret) {
+        _cleanup_free_ char *text = NULL;
+        int k = client_call_string(bus, call, &text);
+
+        if (k != EXIT_DONE)
+                return k;
         *ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         return *ret ? EXIT_DONE : client_fail(-EBADMSG);
 }

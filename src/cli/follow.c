@@ -448,17 +448,11 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
 }
 
 int follow_call(sd_bus *bus, sd_bus_message *call, uint64_t since) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *job;
-        int k, r;
+        _cleanup_free_ char *job = NULL;
+        int k = client_call_string(bus, call, &job);
 
-        k = client_call(bus, call, &reply);
         if (k != EXIT_DONE)
                 return k;
-        r = sd_bus_message_read_basic(reply, 's', &job);
-        if (r < 0)
-                return client_fail(r);
-
         if (!args.block) {
                 if (args.json != JSON_OFF)
                         return print_json_string("job", job);

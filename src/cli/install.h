@@ -10,9 +10,6 @@
 /* --installer-dir= as an absolute path without symlinks. */
 int install_dir(char **ret);
 
-/* Sends the call of Install or Grow; the id it answers with. */
-int install_ask(sd_bus *bus, sd_bus_message *call, char **ret_id);
-
 /* Stays with it, unless --no-block: shows its lines from `since` on, and says how it ended. The exit code for that. */
 int install_stay(sd_bus *bus, const char *id, uint64_t since);
 

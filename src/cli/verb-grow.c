@@ -16,7 +16,7 @@ static int ask(sd_bus *bus, const char *dir, char **nodes, char **ret_id) {
         r = sd_bus_message_append_basic(call, 's', dir);
         if (r >= 0)
                 r = client_append_request(call, nodes, 0);
-        return r < 0 ? client_fail(r) : install_ask(bus, call, ret_id);
+        return r < 0 ? client_fail(r) : client_call_string(bus, call, ret_id);
 }
 
 int verb_grow(int argc, char **argv) {

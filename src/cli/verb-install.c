@@ -50,21 +50,6 @@ int install_dir(char **ret) {
         return EXIT_DONE;
 }
 
-int install_ask(sd_bus *bus, sd_bus_message *call, char **ret_id) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *id;
-        int k, r;
-
-        k = client_call(bus, call, &reply);
-        if (k != EXIT_DONE)
-                return k;
-        r = sd_bus_message_read_basic(reply, 's', &id);
-        if (r < 0)
-                return client_fail(r);
-        *ret_id = strdup(id);
-        return *ret_id ? EXIT_DONE : client_fail(-ENOMEM);
-}
-
 static int ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int k, r;
@@ -74,7 +59,7 @@ static int ask(sd_bus *bus, const char *dir, bool expect, char **ret_id) {
                 return k;
         r = sd_bus_message_append(call, "sa{sv}t", dir, 1, "expect", "s", expect ? "etcd-setup-check" : "success",
                                   (uint64_t) 0);
-        return r < 0 ? client_fail(r) : install_ask(bus, call, ret_id);
+        return r < 0 ? client_fail(r) : client_call_string(bus, call, ret_id);
 }
 
 /* ---- listing ---- */
