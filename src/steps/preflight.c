@@ -336,8 +336,6 @@ static int check_host(Addition *a, Host *h, const Reference *reference, uint64_t
                 r = preflight_member(a, h, facts, reterr);
         if (r >= 0 && h->new_node)
                 r = preflight_new(a, h->address, facts, db_size, reterr);
-        if (r >= 0)
-                r = preflight_connect(a, h, reterr);
         if (r < 0)
                 return r;
 
@@ -378,7 +376,12 @@ static int check_hosts(Addition *a, const json_t *own_facts, uint64_t db_size, c
         FOREACH_HOST (h, a)
                 if (r >= 0)
                         r = check_host(a, h, &reference, db_size, reterr);
-        return r < 0 ? r : check_later_nodes(a, &reference, db_size, reterr);
+        if (r >= 0)
+                r = check_later_nodes(a, &reference, db_size, reterr);
+        FOREACH_HOST (h, a) /* last: a host that is off is called that, and not behind a firewall */
+                if (r >= 0)
+                        r = preflight_connect(a, h, reterr);
+        return r;
 }
 
 static int check_own_disk(const json_t *facts, uint64_t db_size, char **reterr) {

@@ -238,7 +238,7 @@ class Reject(LabCase):
         self.lab.exec(host, ["mkdir", "-p", "-m", "0700", path])
         self.lab.exec(host, ["mount", "-t", "tmpfs", "-o", f"size=32m,{options}", "tmpfs", path])
         try:
-            self.refused(address(3), says=says)
+            self.refused_with(address(3), says=says)
         finally:
             self.lab.exec(host, ["systemctl", "stop", "dhetcdd"])
             self.lab.exec(host, ["umount", "-l", path])
