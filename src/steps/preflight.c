@@ -358,13 +358,29 @@ static int check_later_nodes(Addition *a, const Reference *reference, uint64_t d
                         r = check_common(later->client, later->address, facts, reference, reterr);
                 if (r >= 0)
                         r = preflight_new(a, later->address, facts, db_size, reterr);
-                if (r >= 0)
-                        r = preflight_connect(a, later, reterr);
                 addition_drop_last_host(a);
                 if (r < 0)
                         return fail_prefix(reterr, r, "later node %s", a->nodes[i]);
         }
         return 0;
+}
+
+/* After all have been looked at: a host that is off is called that, and not behind a firewall. */
+static int check_connections(Addition *a, char **reterr) {
+        int r = 0;
+
+        FOREACH_HOST (h, a)
+                if (r >= 0)
+                        r = preflight_connect(a, h, reterr);
+        for (size_t i = a->index + 1; a->nodes[i] && r >= 0; i++) {
+                Host *later;
+
+                r = addition_add_host(a, a->nodes[i], NULL, 0, NULL, NULL, 0, &later);
+                if (r >= 0)
+                        r = preflight_connect(a, later, reterr);
+                addition_drop_last_host(a);
+        }
+        return r;
 }
 
 static int check_hosts(Addition *a, const json_t *own_facts, uint64_t db_size, char **reterr) {
@@ -378,10 +394,7 @@ static int check_hosts(Addition *a, const json_t *own_facts, uint64_t db_size, c
                         r = check_host(a, h, &reference, db_size, reterr);
         if (r >= 0)
                 r = check_later_nodes(a, &reference, db_size, reterr);
-        FOREACH_HOST (h, a) /* last: a host that is off is called that, and not behind a firewall */
-                if (r >= 0)
-                        r = preflight_connect(a, h, reterr);
-        return r;
+        return r < 0 ? r : check_connections(a, reterr);
 }
 
 static int check_own_disk(const json_t *facts, uint64_t db_size, char **reterr) {
