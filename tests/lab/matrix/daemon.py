@@ -190,3 +190,33 @@ class Daemon:
             oracle.check_never_was(bench, writer)
             return "rejected"
         return oracle.check(bench, job, writer, may_be_untold=True, may_be_retold=point.startswith("manager."), fault=case)
+
+
+class AtWork:
+    """A job other than an addition: `plan` has its own points, and of dhetcdd those of the methods `own`, which are struck
+    on one host; `undoing` are called when the worker has died."""
+
+    def declared(self, lab):
+        return points.declared(lab, self.plan) + [p for p in listed(lab) if p.startswith(self.own)]
+
+    def arm(self, lab, point, fault):
+        if not point.startswith(self.own):
+            jobs.arm_for(lab, points.lead_of(point, self.steps), point, fault)
+            return
+        at, lines = getattr(lab.roles, self.struck), {lab.roles.job: []}
+        if point.startswith(self.undoing):
+            lines[lab.roles.job] += points.lead_of("settle", self.steps)
+        lines.setdefault(at, []).append(f"{point} {BY_ITSELF.get(fault, 'wait')}")
+        for host, each in lines.items():
+            jobs.arm(lab, each, host)
+
+    def reach(self, lab, job, point, fault):
+        if not point.startswith(self.own):
+            return jobs.reach(lab, job, point, fault)
+        return Daemon.reach(lab, job, point, f"{self.here.get(fault, fault)}@{self.struck}")
+
+    def unpave(self, lab, point):
+        pass
+
+    def bring_back(self, lab, job):
+        pass

@@ -69,14 +69,12 @@ def state_of(lab):
             "keys": oracle.keys(lab), "lock": held and (held["job"], held["holder"]), "doctor": doctor(lab)}
 
 
-class Repair:
+class Repair(daemon.AtWork):
     faults = ("kill-worker", "enospc", "eio", "kill-daemon", "power-job", "power-member", "cut-job", "reboot-job")
     uses_up = False
     shapes = {"spoilt": Spoilt}
-
-    @staticmethod
-    def declared(lab):
-        return points.declared(lab, "repair") + [p for p in daemon.listed(lab) if p.startswith(OWNS)]
+    plan, steps, own, undoing, struck = "repair", STEPS, OWNS, OWNS[1], "other"
+    here = {"power-member": "power-here", "reboot-job": "reboot-here", "cut-job": "cut-here"}
 
     def shape(self, point, new_ca=False):
         return "spoilt"
@@ -85,26 +83,6 @@ class Repair:
         if point.startswith(OWNS[0]):
             return {"committed", "rolled-back"}
         return points.ends(point, fault, STEPS)
-
-    def unpave(self, lab, point):
-        pass
-
-    def bring_back(self, lab, job):
-        pass
-
-    @staticmethod
-    def arm(lab, point, fault):
-        if not point.startswith(OWNS):
-            return jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
-        jobs.arm(lab, points.lead_of("settle", STEPS) if point.startswith(OWNS[1]) else [])
-        return jobs.arm(lab, [f"{point} {daemon.BY_ITSELF.get(fault, 'wait')}"], lab.roles.other)
-
-    @staticmethod
-    def reach(lab, job, point, fault):
-        if not point.startswith(OWNS):
-            return jobs.reach(lab, job, point, fault)
-        here = {"power-member": "power-here", "reboot-job": "reboot-here", "cut-job": "cut-here"}.get(fault, fault)
-        return daemon.Daemon.reach(lab, job, point, f"{here}@other")
 
     def writer(self, lab):
         return lab.writer(rate=10)

@@ -93,16 +93,14 @@ class Patient(Writer):
         (self.dir / "acked").touch()
 
 
-class Rescue:
+class Rescue(daemon.AtWork):
     """With the member's own data."""
 
     faults = ("kill-worker", "enospc", "eio", "kill-daemon", "power-job", "reboot-job")
     uses_up = True  # whether it is as before is proved by bringing the lost member back
     shapes = {"lost": lambda name: Lost(name, stuck=False)}
-
-    @staticmethod
-    def declared(lab):
-        return points.declared(lab, "rescue") + [p for p in daemon.listed(lab) if p.startswith(MOVES)]
+    plan, steps, own, undoing, struck = "rescue", STEPS, MOVES, MOVES[2], "job"
+    here = {"power-job": "power-here", "reboot-job": "reboot-here"}
 
     def shape(self, point, new_ca=False):
         return next(iter(self.shapes))
@@ -114,26 +112,6 @@ class Rescue:
         if point.startswith(MOVES[:2]):
             return {"committed", "rolled-back"}
         return points.ends(point, fault, STEPS) | ({"committed"} if started and boots else set())
-
-    def unpave(self, lab, point):
-        pass
-
-    def bring_back(self, lab, job):
-        pass
-
-    @staticmethod
-    def arm(lab, point, fault):
-        if not point.startswith(MOVES):
-            return jobs.arm_for(lab, points.lead_of(point, STEPS), point, fault)
-        lead = points.lead_of("settle", STEPS) if point.startswith(MOVES[2]) else []
-        return jobs.arm(lab, [*lead, f"{point} {daemon.BY_ITSELF.get(fault, 'wait')}"])
-
-    @staticmethod
-    def reach(lab, job, point, fault):
-        if not point.startswith(MOVES):
-            return jobs.reach(lab, job, point, fault)
-        here = {"power-job": "power-here", "reboot-job": "reboot-here"}.get(fault, fault)
-        return daemon.Daemon.reach(lab, job, point, f"{here}@job")
 
     def writer(self, lab):
         return Patient(lab, rate=10)
