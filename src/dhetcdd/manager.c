@@ -53,7 +53,7 @@ void manager_end_job(Manager *m, Job *j, JobState state, const char *text) {
 
 int manager_add_job(Manager *m, Job *j, char **reterr) {
         _cleanup_free_ char *nodes = strv_join(j->nodes, ", ");
-        int r;
+        int r, k;
 
         if (!nodes)
                 return -ENOMEM;
@@ -64,7 +64,12 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
                 return r;
         r = job_save(j, m->jobs_dir, reterr);
         if (r < 0) { /* who asks is told that there is no such job: none may turn up later */
-                (void) (job_remove(m->jobs_dir, j->id) < 0);
+                k = job_remove(m->jobs_dir, j->id);
+                if (k < 0)
+                        log_event(EVENT_WARNING, LOG_ERR, &(EventContext){ .job = j->id, .error = k },
+                                  "Job %s was not taken, and %s/%s cannot be removed (%s): the next start of dhetcdd "
+                                  "may run it. Remove it: rm -r %s/%s",
+                                  j->id, m->jobs_dir, j->id, strerror(-k), m->jobs_dir, j->id);
                 return r;
         }
         r = job_queue_add(&m->queue, j);
