@@ -27,7 +27,7 @@ def build(suite="trixie", options=(), say=lambda text: print(text, file=sys.stde
                        hint="lab up --without-dhetcd")
     root = rootfs.root("build", suite, say=say)
     work, install = staging(suite, options)
-    with paths.lock(work.parent / "lock", 900, work):
+    with lock(work):
         configure(root, work, install, [*OPTIONS, *options])
         meson(root, work, install, ["meson", "compile", "-C", "/build"], "compile")
         shutil.rmtree(install)
@@ -36,6 +36,17 @@ def build(suite="trixie", options=(), say=lambda text: print(text, file=sys.stde
                                     "/build", "--no-rebuild", "--quiet"], "install")
         run(["systemctl", f"--root={install}", "preset-all", "--quiet"])  # as the packages do
     return install
+
+
+def copy(to, suite="trixie", options=()):
+    """What build() installed, while nobody builds it anew."""
+    work, install = staging(suite, options)
+    with lock(work):
+        shutil.copytree(install, to, symlinks=True)
+
+
+def lock(work):
+    return paths.lock(work.parent / "lock", 900, work)
 
 
 def configure(root, work, install, options):

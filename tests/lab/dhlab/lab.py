@@ -50,14 +50,15 @@ class Lab:
     def up(self):
         preconditions.check()
         base = rootfs.base(self.suite)
-        install = compiler.build(self.suite, self.meson_options) if self.dhetcd else None
+        if self.dhetcd:
+            compiler.build(self.suite, self.meson_options)
         with self.lock():
             if (self.dir / "lab.json").exists() and not self.replace:
                 raise LabError(f"a lab named '{self.name}' is up already",
                                hint=f"lab down --name {self.name}")
             self.clear()
             try:
-                self.create(base, install)
+                self.create(base)
             except BaseException:
                 if not self.keep:
                     self.save_logs()
@@ -65,13 +66,13 @@ class Lab:
                 raise
         return self
 
-    def create(self, base, install):
+    def create(self, base):
         self.born = time.time()
         self.dir.mkdir(parents=True)
         self.dir.chmod(0o711)  # hosts' users see it as the root of their own tree
         layers = [self.dir / "common"]
-        if install:
-            shutil.copytree(install, self.dir / "install", symlinks=True)
+        if self.dhetcd:
+            compiler.copy(self.dir / "install", self.suite, self.meson_options)
             layers.append(self.dir / "install")
         self.lower = ":".join(str(x) for x in [*layers, base])
         provision.common(self)
