@@ -31,9 +31,10 @@ def check():
         raise CannotRun(f"cannot make a cgroup in {where}: {e.strerror}",
                         hint="run the lab where cgroup2 is writable") from e
     check_mounts()
-    probe = run(["ip", "netns", "add", "dhlab-probe"], check=False)
-    run(["ip", "netns", "delete", "dhlab-probe"], check=False)
-    if probe.returncode != 0 and "File exists" not in probe.stderr:
+    name = f"dhlab-probe-{os.getpid()}"  # others may look at the same time
+    probe = run(["ip", "netns", "add", name], check=False)
+    run(["ip", "netns", "delete", name], check=False)
+    if probe.returncode != 0:
         raise CannotRun(f"cannot make a network namespace: {probe.stderr.strip()}")
 
 
