@@ -205,10 +205,30 @@ int job_unmark(const Job *j, const char *jobs_dir) {
         return dir ? mark_open(j, dir, false) : -ENOMEM;
 }
 
+/* The record last: what a crash or a failure leaves is still the job that it was, and removed the next time. */
 int job_remove(const char *jobs_dir, const char *id) {
-        _cleanup_free_ char *dir = format("%s/%s", jobs_dir, id);
+        _cleanup_free_ char *path = format("%s/%s", jobs_dir, id);
+        _cleanup_(closedirp) DIR *dir = NULL;
+        struct dirent *entry;
 
-        return dir ? remove_tree(dir) : -ENOMEM;
+        if (!path)
+                return -ENOMEM;
+        dir = opendir(path);
+        if (!dir)
+                return errno == ENOENT ? 0 : -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                _cleanup_free_ char *part = format("%s/%s", path, entry->d_name);
+                int r;
+
+                if (!part)
+                        return -ENOMEM;
+                if (streq(entry->d_name, ".") || streq(entry->d_name, "..") || streq(entry->d_name, "job.json"))
+                        continue;
+                r = remove_tree(part);
+                if (r < 0)
+                        return r;
+        }
+        return errno > 0 ? -errno : remove_tree(path);
 }
 
 int job_remove_untaken(const char *jobs_dir, const char *id) {

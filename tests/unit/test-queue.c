@@ -295,6 +295,31 @@ static void test_remove_untaken(void **state) {
         assert_int_equal(path_exists(own), 0);
 }
 
+/* What cannot be removed leaves the job's record, so it is no transaction without a job. */
+static void test_remove_keeps_record(void **state) {
+        _cleanup_(job_freep) Job *j = make(NULL, JOB_COMMITTED, 1);
+        _cleanup_free_ char *own = format("%s/%s", dir, j->id), *record = format("%s/job.json", own);
+        _cleanup_free_ char *txn = job_txn_dir(j, dir, 1), *half = NULL, *deep = NULL;
+
+        for (size_t i = 0; i < 80; i++) { /* deeper than remove_tree() goes */
+                char *below = format("%s/d", deep ?: txn);
+
+                if (i == 40)
+                        half = TAKE_PTR(deep);
+                free(deep);
+                deep = below;
+        }
+        assert_int_equal(job_save(j, dir, NULL), 0);
+        assert_int_equal(mkdir_durable(deep, 0700), 1);
+        assert_int_equal(job_remove(dir, j->id), -ELOOP);
+        assert_int_equal(path_exists(record), 1);
+
+        assert_int_equal(remove_tree(half), 0);
+        assert_int_equal(job_remove(dir, j->id), 0);
+        assert_int_equal(path_exists(own), 0);
+        assert_int_equal(job_remove(dir, j->id), 0);
+}
+
 static void test_current_transaction(void **state) {
         _cleanup_json_ json_t *options = json_object();
         _cleanup_(job_freep) Job *j = NULL;
@@ -365,6 +390,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_open_mark, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unmark, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_remove_untaken, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_remove_keeps_record, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_on_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_current_transaction, setup, teardown),
                 cmocka_unit_test(test_kinds),
