@@ -17,7 +17,7 @@ from .table import Table
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
 OTHERS = 1  # of the seeded cases is of a rescue or a repair, which take longer, and a lab of their own
 INTERRUPTS = 4  # of a batch of the seeded ones strike at a random time
-BATCH = 24  # cases are sorted by the lab they need within so many
+BATCH = 24  # cases are sorted by the lab they need within so many; with --all within one turn of all points
 
 
 def arguments():
@@ -93,7 +93,8 @@ def choose(declared, args, rng, other, first):
     found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng, other)
     todo = [Case(shape_of(point, args, rng), point, fault) for point, fault in found]
     mixed = not (args.all or args.case or args.phase or args.fault or args.shape)
-    order, size, result = [first, *kinds.SHAPES], BATCH - INTERRUPTS if mixed else BATCH, []
+    size = BATCH - INTERRUPTS if mixed else len(declared) if args.all else BATCH
+    order, result = [first, *kinds.SHAPES], []
     for at in range(0, len(todo), size):
         batch = todo[at:at + size]
         for one in interrupts.chosen(rng, INTERRUPTS, "same") if mixed else []:
