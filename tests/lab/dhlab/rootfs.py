@@ -10,7 +10,7 @@ from .errors import LabError
 from .run import run
 
 IRISADMIN_ID = 2001
-RECIPE = "3"  # raise it when finish_base() changes
+RECIPE = "4"  # raise it when finish_base() changes
 
 MASKED = """
 etcd.service getty@tty1.service console-getty.service apt-daily.timer apt-daily-upgrade.timer
@@ -79,9 +79,12 @@ def finish_base(at):
             wants.unlink()
     enable = at / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
     enable.symlink_to("/usr/lib/systemd/system/systemd-networkd.service")
-    session = at / "etc/pam.d/common-session"  # stopping user@0.service may hang for 120 s
-    kept = [x for x in session.read_text().splitlines(True) if "pam_systemd" not in x]
-    session.write_text("".join(kept))
+    for generator in (at / "usr/lib/systemd/system-generators").iterdir():  # a container has nothing for them
+        link = at / "etc/systemd/system-generators" / generator.name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to("/dev/null")
+    drop_lines(at / "etc/pam.d/common-session", "pam_systemd")  # stopping user@0.service may hang for 120 s
+    drop_lines(at / "etc/pam.d/sshd", "pam_motd")  # it runs scripts for each connection
     for old in (at / "etc/ssh").glob("ssh_host_*"):
         old.unlink()
     paths.write(at / "etc/ssh/sshd_config.d/10-lab.conf", SSHD)
@@ -93,6 +96,10 @@ def finish_base(at):
          "--shell", "/bin/bash", "irisadmin"])
     (at / "etc/machine-id").unlink(missing_ok=True)
     (at / "etc/hostname").unlink(missing_ok=True)
+
+
+def drop_lines(path, word):
+    path.write_text("".join(x for x in path.read_text().splitlines(True) if word not in x))
 
 
 def remove(where):
