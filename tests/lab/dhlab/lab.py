@@ -110,9 +110,9 @@ class Lab:
         return paths.lock(paths.state() / f".{self.name}.lock", 120, f"the lab '{self.name}'",
                           remove)
 
-    def save_logs(self):
-        """The consoles and journals of a lab that is torn down after a failure."""
-        kept = paths.state() / f"{self.name}.failed"
+    def save_logs(self, of=""):
+        """The consoles and journals of a lab that is torn down after a failure, or of one of several failures."""
+        kept = paths.state() / f"{self.name}.failed" / of
         shutil.rmtree(kept, ignore_errors=True)
         for host in self.hosts:
             console, journal = host.dir / "console.log", host.upper / "var/log/journal"

@@ -84,9 +84,9 @@ class Bench:
             print(f"the lab is made anew: {e}", file=sys.stderr)
             self.fresh(self.shape)
 
-    def keep_logs(self):
+    def keep_logs(self, point, fault):
         if self.lab:
-            self.lab.save_logs()
+            self.lab.save_logs(f"{point}-{fault}".replace(":", "-"))
 
     def down(self):
         Lab(name=self.name).down()

@@ -41,18 +41,18 @@ def run_case(bench, shape, point, fault):
             state = kind.check(bench, job, writer, point, fault, untold)
             oracle.need(not hit or state in kind.ends(point, fault), f"it is {state}, and must not be after this")
     except BROKEN as e:
-        return failed(bench, point, e, began)
+        return failed(bench, point, fault, e, began)
     if not hit:
-        bench.keep_logs()
+        bench.keep_logs(point, fault)
     bench.used = kind.uses_up or state == "committed"
     return Result(hit, state, seconds, writer.stats()["longest_gap"])
 
 
-def failed(bench, point, error, began):
+def failed(bench, point, fault, error, began):
     hit = False
     try:
         hit = any(points.name(point) in hits(bench.lab, host.name) for host in bench.lab.hosts)
-        bench.keep_logs()
+        bench.keep_logs(point, fault)
     except (LabError, OSError) as e:
         print(f"the logs cannot be kept: {e}", file=sys.stderr)
     bench.used = True

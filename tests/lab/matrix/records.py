@@ -30,9 +30,11 @@ def key(record):
 
 
 def left_open(records):
-    """What a host began and never ended: neither done, nor failed, nor begun anew, nor restored since."""
+    """What a host began and never ended: neither done, nor failed, nor begun anew, nor restored since, by its own step or
+    one before it."""
+    steps = list(dict.fromkeys(record["step"] for record in records))
     for at, begun in enumerate(records):
         if begun["type"] == "intent" and not any(
-                key(later) == key(begun) or later["type"] == "done" and later["step"] == begun["step"]
-                and later["operation"] == "Restore" for later in records[at + 1:]):
+                key(later) == key(begun) or later["type"] == "done" and later["operation"] == "Restore"
+                and steps.index(later["step"]) <= steps.index(begun["step"]) for later in records[at + 1:]):
             yield " ".join(key(begun)).strip()
