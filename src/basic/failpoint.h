@@ -3,8 +3,8 @@
 
 /* Named points at which a test makes this process fail, compiled in only with -Dfailpoints=true; nothing of them is in
  * any other build. The engine's are PHASE.STEP.POINT, "run.deploy.applied"; `dhetcd-worker failpoints KIND` lists
- * them. Of dhetcdd, which lists them too, they are host.METHOD.POINT, around what it is asked to do to its host, and
- * manager.STATE.POINT, around the writing of a job in that state.
+ * them. Of dhetcdd, which lists them too, they are host.METHOD.POINT, around what it is asked to do to its host,
+ * manager.STATE.POINT, around the writing of a job in that state, and boot.repair.POINT of dhetcd-repair.service.
  *
  *   /var/lib/dhetcd/failpoints            lines "NAME ACTION": what happens when a point is reached for the first time
  *   /var/lib/dhetcd/failpoints.hit        gets the name of each point that was reached, a line each

@@ -80,6 +80,7 @@ void host_failpoints(FILE *out) {
                         if (streq(within[k][0], methods[i].name))
                                 fprintf(out, "host.%s.%s\n", within[k][0], within[k][1]);
         }
+        fputs("boot.repair.begin\nboot.repair.marked\nboot.repair.restored\n", out);
 }
 #endif
 

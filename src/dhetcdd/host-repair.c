@@ -4,6 +4,7 @@
  * half-written is put back from this host's own snapshot. That step cannot be done any more then: the worker,
  * wherever it is, is told so when it asks again, and goes back. */
 
+#include "basic/failpoint.h"
 #include "basic/fs.h"
 #include "host-operation.h"
 #include "host-script-unit.h"
@@ -81,6 +82,7 @@ static int repair_steps(HostRecord *record, const char *job, const char *txn, ch
                 if (r < 0)
                         return r;
         }
+        FAILPOINT("boot", "repair", "marked");
         r = host_restore_files(txn, step, NULL, reterr);
         if (r > 0)
                 log_event(EVENT_HOST_REPAIRED, LOG_WARNING,
@@ -88,6 +90,7 @@ static int repair_steps(HostRecord *record, const char *job, const char *txn, ch
                           "This host went down in the middle of step \"%s\" of job %s: its files are put back, so that "
                           "etcd does not start on a half-written configuration",
                           step, job);
+        FAILPOINT("boot", "repair", "restored");
         return r;
 }
 
@@ -121,6 +124,7 @@ int host_repair(char **reterr) {
         r = host_lock_read(&job, &holder, &since, reterr);
         if (r <= 0)
                 return r;
+        FAILPOINT("boot", "repair", "begin");
         d = opendir(DHETCD_HOST_DIR);
         if (!d)
                 return fail(reterr, -errno, "%s cannot be listed: %s", DHETCD_HOST_DIR, strerror(errno));

@@ -25,7 +25,7 @@ int host_repair(char **reterr) _must_check_;
  * did. */
 void host_prune(Host *h, const char *released);
 
-/* Prints the names of the failpoints of all methods, one a line. Only with -Dfailpoints=true. */
+/* Prints the names of the failpoints of all methods and of host_repair(), one a line. Only with -Dfailpoints=true. */
 void host_failpoints(FILE *out);
 
 /* Nothing is being done and nobody waits for an answer. */

@@ -21,7 +21,7 @@ HELD_AT = "run.preflight.before-intent"
 
 # Nothing of an addition comes there.
 ELSEWHERE = ("host.Examine.", "host.Forget.", "host.OwnDataDirectory.", "host.DisownDataDirectory.",
-             "manager.stuck.", "manager.rescued.")
+             "manager.stuck.", "manager.rescued.", "boot.")
 
 
 class Way(typing.NamedTuple):

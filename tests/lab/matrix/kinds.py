@@ -6,7 +6,7 @@ import time
 import typing
 import zlib
 
-from . import contents, daemon, faults, jobs, oracle, points, repair, rescue
+from . import boot, contents, daemon, faults, jobs, oracle, points, repair, rescue
 from .bench import Site
 from .unit import Unit
 
@@ -88,8 +88,8 @@ class Addition:
         return state
 
 
-KINDS = {"": Addition(), "daemon": daemon.Daemon(), "rescue": rescue.Rescue(), "rescue-snapshot": rescue.FromSnapshot(),
-         "repair": repair.Repair()}
+KINDS = {"": Addition(), "daemon": daemon.Daemon(), "boot": boot.Boot(), "rescue": rescue.Rescue(),
+         "rescue-snapshot": rescue.FromSnapshot(), "repair": repair.Repair()}
 OTHERS = ("rescue", "rescue-snapshot", "repair")  # which need labs of their own
 FAULTS = (*faults.FAULTS, *(f for f in daemon.Daemon.faults if f not in faults.FAULTS))
 SHAPES = {name: make for kind in KINDS.values() for name, make in kind.shapes.items()}
@@ -104,7 +104,7 @@ def of(point):
 def where(point, fault, turn):
     """The fault; of the daemon's with the host that it strikes, another one each turn."""
     kind, name = of(point)
-    return kind.where(name, fault, turn) if kind is KINDS["daemon"] else fault
+    return kind.where(name, fault, turn) if isinstance(kind, daemon.Daemon) else fault
 
 
 def declared(lab):
