@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A connection is made by the first call and kept. A call whose connection is lost is repeated once on a new one: the
- * host remembers what it has done. */
+/* A connection is made by the first call and kept. A call whose connection is lost is repeated once on a new one, which
+ * is tried for a while: the host remembers what it has done. */
 
 #include "host-call.h"
 
 #include <inttypes.h>
+#include <poll.h>
 
 #include "basic/error.h"
 #include "basic/string-util.h"
@@ -14,6 +15,9 @@
 #include "ssh-command.h"
 
 #define REMOTE_TEXT_MAX 2048U
+/* A host that answered before: a link that is down for a moment, an sshd that is restarted. */
+#define RETURN_WAIT (15 * USEC_PER_SEC)
+#define RETURN_PAUSE_MSEC 1000
 
 struct HostClient {
         char *address;
@@ -292,25 +296,47 @@ static bool daemon_is_gone(const sd_bus_message *answer) {
         return e && sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY);
 }
 
+typedef struct Tries {
+        bool lost;      /* the connection, or the daemon */
+        uint64_t until; /* the host may be away: now_boot() */
+} Tries;
+
+static bool try_again(HostClient *h, int r, const sd_bus_message *answer, Tries *t) {
+        bool first = !t->lost;
+
+        if (r >= 0) {
+                t->lost = t->lost || daemon_is_gone(answer);
+                return first && t->lost;
+        }
+        if (r != -ECONNRESET || !h->connection)
+                return false;
+        if (h->connection->was_ready) {
+                if (!first)
+                        return false;
+                t->lost = true;
+                t->until = now_boot() + RETURN_WAIT;
+        } else if (now_boot() >= t->until)
+                return false;
+        else
+                (void) poll(&(struct pollfd){ .fd = h->cancel_fd, .events = POLLIN }, 1, RETURN_PAUSE_MSEC);
+        host_client_disconnect(h);
+        return true;
+}
+
 int host_client_call(HostClient *h, const Call *call, sd_bus_message **ret, char **reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
         uint64_t deadline = now_boot() + call->timeout;
         const sd_bus_error *e;
-        int r = -ECONNRESET;
+        Tries tries = {};
+        int r;
 
         if (h->unusable)
                 return fail(reterr, -EINVAL, "%s: %s", h->address, h->unusable);
 
-        for (unsigned attempt = 0; attempt < 2; attempt++) {
+        do {
                 answer = sd_bus_message_unref(answer);
                 r = call_once(h, call, deadline, &answer);
-                if (r == -ECONNRESET && h->connection && h->connection->was_ready && attempt == 0) {
-                        host_client_disconnect(h);
-                        continue;
-                }
-                if (r < 0 || !daemon_is_gone(answer))
-                        break;
-        }
+        } while (try_again(h, r, answer, &tries));
 
         if (r < 0 && !h->connection)
                 return fail(reterr, -EHOSTUNREACH, "%s: %s: %s", h->address,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The journal of the job's host is the whole story: what a script printed elsewhere is told there, however the job ends."""
 
+import time
 import unittest
 
 from support import REJECTED, ROLLED_BACK, LabCase, address, members, states
@@ -110,6 +111,19 @@ class Story(LabCase):
         self.wait("the step has failed", lambda: any(e.get("DHETCD_PHASE") == "undo" for e in self.journal(job)))
         self.lab.mend_link(NEW)
         self.wait("the job has ended", lambda: self.job(job)["state"] == "rolled-back")
+        self.check(job, 20)
+
+    def test_connection_lost_for_a_moment(self):
+        """The step does not fail for it, only for how its script ends."""
+        self.prints(20, "sleep 20; exit 3")
+        job = self.dhetcd("add", "--no-block", NODE).stdout.strip()
+        self.wait("the script has printed all", lambda: len(self.printed(job)) == 20)
+        self.lab.cut_link(NEW)
+        self.lab.exec("dh1", ["pkill", "-KILL", "-x", "ssh"])  # the next one finds no way to it
+        time.sleep(11)
+        self.lab.mend_link(NEW)
+        self.wait("the job has ended", lambda: self.job(job)["state"] == "rolled-back")
+        self.assertIn("failed (exit-code, status 3)", self.job(job)["text"])
         self.check(job, 20)
 
 
