@@ -90,7 +90,7 @@ def choose(declared, args, rng, other, first):
     """What is to be run, in its order; of cases those that need the same lab are together, so many at a time."""
     if args.random:
         return interrupts.chosen(rng, args.random, args.shape or "same")
-    found = [tuple(c.split("/", 1)) for c in args.case] or all_cases(declared, args, rng, other)
+    found = [named(c, declared) for c in args.case] or all_cases(declared, args, rng, other)
     todo = [Case(shape_of(point, args, rng), point, fault) for point, fault in found]
     mixed = not (args.all or args.case or args.phase or args.fault or args.shape)
     size = BATCH - INTERRUPTS if mixed else len(declared) if args.all else BATCH
@@ -101,6 +101,17 @@ def choose(declared, args, rng, other, first):
             batch.insert(rng.randrange(len(batch) + 1), one)
         result += sorted(batch, key=lambda item: order.index(item.shape))
     return result
+
+
+def named(case, declared):
+    """A case that --case names; one that there is not would only be missed."""
+    point, _, fault = case.partition("/")
+    if point not in declared:
+        raise ValueError(f"{case}: there is no such point; see: crash-matrix --list")
+    known = kinds.of(point)[0].faults
+    if fault.split("@")[0] not in known:
+        raise ValueError(f"{case}: at this point there are the faults {', '.join(known)}")
+    return point, fault
 
 
 def run_all(site, table, record, todo, end):

@@ -218,9 +218,9 @@ def check_backup(lab, job, state):
         need(note["revision"] > 0, f"the revision of {saved.name} is not known")
 
 
-def check_host_records(lab, job, state):
+def check_host_records(lab, job, state, hosts=None):
     """What each host wrote down of the job is whole, and nothing that it began is open."""
-    for host in lab.hosts:
+    for host in hosts or lab.hosts:
         path = host.path(f"/var/lib/dhetcd/host/{job}-1/log.jsonl")
         need(path.exists() or state != "committed", f"{host.name} has no record of the job")
         left = list(records.left_open(records.read(path)))
@@ -240,15 +240,22 @@ def check_nothing_left(lab, hosts=None, but=()):
         raise Broken("left behind: " + "; ".join(left) if left else str(e)) from e
 
 
-def check_settled(lab, job, state):
-    """Settling what has ended changes nothing, and says so."""
-    log_before, hosts, listed = log_path(lab, job).read_bytes(), states(lab), members(lab)
+def check_ended(lab, job, state):
+    """Who settles what has ended is told so."""
+    log_before = log_path(lab, job).read_bytes()
     done = lab.exec(lab.roles.job, ["dhetcd", "settle", job], check=False, timeout=90)
     need(done.returncode == 1 and f"is {state}: there is nothing to settle" in done.stderr,
          f"a second settling exits with {done.returncode}: {done.stdout}{done.stderr}")
+    need(log_path(lab, job).read_bytes() == log_before, "a second settling wrote to the log")
+
+
+def check_settled(lab, job, state):
+    """Settling what has ended changes nothing."""
+    log_before, hosts, listed = log_path(lab, job).read_bytes(), states(lab), members(lab)
+    check_ended(lab, job, state)
     done = lab.exec(lab.roles.job, ["dhetcd", "settle", "--all"], check=False, timeout=90)
     need(done.returncode == 0, f"settling all exits with {done.returncode}: {done.stderr}")
-    need(log_path(lab, job).read_bytes() == log_before, "a second settling wrote to the log")
+    need(log_path(lab, job).read_bytes() == log_before, "settling all wrote to the log")
     need(states(lab) == hosts and members(lab) == listed, "a second settling changed something")
 
 

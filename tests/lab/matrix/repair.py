@@ -103,6 +103,7 @@ class Repair(daemon.AtWork):
         now = state_of(lab)
         (check_mended if state == "committed" else check_unchanged)(before, now)
         oracle.check_told(lab, job, state)
+        oracle.check_host_records(lab, job, state, lab.hosts[:2])
         oracle.check_settled(lab, job, state)
         writer.stop()
         writer.check()
