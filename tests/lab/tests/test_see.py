@@ -366,7 +366,7 @@ class See(LabCase):
             self.wait_showing("it is watched", lambda: "▶  4/16 generate" in other.screen(), other)
             other.key("C-c")
             self.wait_showing("watch was left", lambda: "code=130" in other.screen(), other)
-            self.assertIn(f"Job {job} goes on without us", other.screen())
+            self.assertRegex(other.screen(), rf'Job {job} goes on without us; see "dhetcd show {job}"\.\s*\n *code=130')
             left = self.lab.exec("dh1", ["timeout", "--preserve-status", "1", "dhetcd", "watch", job], check=False)
             self.assertEqual(left.returncode, 143, left.stderr)
             own.key("C-c")
