@@ -38,13 +38,13 @@ class Boot(daemon.Daemon):
     def reach(lab, job, point, case):
         fault, at = daemon.split(lab, case)
         reached = faults.file(lab, ".reached", at)
-        wait_until(f"{HALF_WRITTEN} is reached", reached.exists, jobs.REACH_SECONDS, at, every=0.02)
+        wait_until(f"{HALF_WRITTEN} is reached", reached.exists, jobs.REACH_SECONDS, at, every=jobs.POLL)
         lab.cut_power(at)
         faults.file(lab, ".reached", at).unlink()
         time.sleep(faults.AWAY)
         lab.boot(at, wait=fault in daemon.BY_ITSELF)
         if fault not in daemon.BY_ITSELF:
-            wait_until(f"{point} is reached", faults.file(lab, ".reached", at).exists, jobs.REACH_SECONDS, at, every=0.02)
+            wait_until(f"{point} is reached", faults.file(lab, ".reached", at).exists, jobs.REACH_SECONDS, at, every=jobs.POLL)
             faults.power(lab, at, at)
         jobs.wait_end(lab, job)
         return point in jobs.hits(lab, at)

@@ -91,7 +91,7 @@ def ask(lab, point, fault, at, asking):
         asked = pool.submit(lab.exec, lab.roles.job, ["dhetcd", *asking], check=False)
         if fault not in BY_ITSELF:
             wait_until(f"{point} is reached", lambda: reached.exists() and reached.read_text() == point,
-                       jobs.REACH_SECONDS, every=0.02)
+                       jobs.REACH_SECONDS, every=jobs.POLL)
             do(lab, fault, at)
         return asked.result()
 
@@ -175,7 +175,7 @@ class Daemon:
         if fault not in BY_ITSELF and not point.startswith((ORDER, CANCEL)):
             reached = faults.file(lab, ".reached", at)
             wait_until(f"{point} is reached", lambda: reached.exists() or jobs.ended(lab, job), jobs.REACH_SECONDS,
-                       every=0.02)
+                       every=jobs.POLL)
             if not reached.exists():  # the job's end may be on disk just before the point
                 time.sleep(1)
             if reached.exists():

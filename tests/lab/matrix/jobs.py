@@ -7,6 +7,7 @@ from . import faults, oracle, points
 
 END_SECONDS = 6 * 60  # the settling's own limit is five minutes
 REACH_SECONDS = 120
+POLL = 0.2  # seconds; who has reached a point waits there, and many labs poll
 
 
 def arm(lab, lines, host=None):
@@ -43,7 +44,7 @@ def wait_end(lab, job, host=None):
 def wait_reached(lab, point, job, host=None):
     return wait_until(f"{point} is reached",
                       lambda: faults.file(lab, ".reached", host).exists() or ended(lab, job, host),
-                      REACH_SECONDS, every=0.02)
+                      REACH_SECONDS, every=POLL)
 
 
 def reach(lab, job, point, fault):
