@@ -138,7 +138,7 @@ class Rescue(daemon.AtWork):
         lab = bench.lab
         state = oracle.check_end(lab, job, untold, revert=False)
         oracle.check_told(lab, job, state)
-        oracle.check_host_records(lab, job, state, lab.hosts[:1])
+        oracle.check_host_records(lab, job, state, lab.hosts[:1], but=STEPS.commit)
         if state == "committed":
             self.check_alone(bench, job, writer)
         else:
