@@ -11,6 +11,7 @@
 #include "basic/error.h"
 #include "basic/string-util.h"
 #include "host-connection.h"
+#include "host-state.h"
 #include "names.h"
 #include "ssh-command.h"
 
@@ -207,28 +208,35 @@ static int error_answer(const HostClient *h, const Call *call, const sd_bus_erro
                     e->name);
 }
 
+typedef struct Hint {
+        const char *words, *hint;
+        bool lasting; /* it says no, and will say so again */
+} Hint;
+
 /* What mends it, where ssh's words are known. */
-static const char *hint_for(const char *words) {
-        static const struct {
-                const char *words, *hint;
-        } table[] = {
+static const Hint *hint_for(const char *words) {
+        static const Hint table[] = {
                 { "IDENTIFICATION HAS CHANGED",
                   "its host key is another one than is known; if that is right, take the old one "
-                  "out of known_hosts, then: dhetcd trust" },
-                { "Host key verification failed", "its host key is not known; look at it and trust it: dhetcd trust" },
-                { "Permission denied", "its user does not have our public key in authorized_keys; try as root: ssh" },
-                { "connect to host", "see whether it is up, and whether it lets us in; try: ssh" },
-                { "systemd-stdio-bridge", "install systemd's systemd-stdio-bridge on" },
+                  "out of known_hosts, then: dhetcd trust",
+                  true },
+                { "Host key verification failed", "its host key is not known; look at it and trust it: dhetcd trust",
+                  true },
+                { "Permission denied", "its user does not have our public key in authorized_keys; try as root: ssh",
+                  true },
+                { "connect to host", "see whether it is up, and whether it lets us in; try: ssh", false },
+                { "systemd-stdio-bridge", "install systemd's systemd-stdio-bridge on", true },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (strstr(words, table[i].words))
-                        return table[i].hint;
+                        return table + i;
         return NULL;
 }
 
 static int not_reached(HostClient *h, char **reterr) {
-        const char *words = host_connection_last_words(h->connection), *hint;
+        const char *words = host_connection_last_words(h->connection);
+        const Hint *hint;
         int r;
 
         if (h->local)
@@ -241,7 +249,8 @@ static int not_reached(HostClient *h, char **reterr) {
                 if (strncmp(words, "ssh: ", 5) == 0)
                         words += 5;
                 if (hint)
-                        r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s (%s %s)", h->address, words, hint, h->address);
+                        r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s (%s %s)", h->address, words, hint->hint,
+                                 h->address);
                 else
                         r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s", h->address, words);
         }
@@ -297,25 +306,33 @@ static bool daemon_is_gone(const sd_bus_message *answer) {
 }
 
 typedef struct Tries {
-        bool lost;      /* the connection, or the daemon */
+        bool daemon_gone, lost;
         uint64_t until; /* the host may be away: now_boot() */
 } Tries;
 
-static bool try_again(HostClient *h, int r, const sd_bus_message *answer, Tries *t) {
-        bool first = !t->lost;
+static bool may_return(HostClient *h) {
+        const Hint *hint;
 
+        (void) host_connection_last_words(h->connection);
+        hint = hint_for(h->connection->words);
+        return !(hint && hint->lasting) && !host_goes_down();
+}
+
+static bool try_again(HostClient *h, int r, const sd_bus_message *answer, Tries *t) {
         if (r >= 0) {
-                t->lost = t->lost || daemon_is_gone(answer);
-                return first && t->lost;
+                bool first = !t->daemon_gone;
+
+                t->daemon_gone = t->daemon_gone || daemon_is_gone(answer);
+                return first && t->daemon_gone;
         }
         if (r != -ECONNRESET || !h->connection)
                 return false;
         if (h->connection->was_ready) {
-                if (!first)
+                if (t->lost)
                         return false;
                 t->lost = true;
                 t->until = now_boot() + RETURN_WAIT;
-        } else if (now_boot() >= t->until)
+        } else if (now_boot() >= t->until || !may_return(h))
                 return false;
         else
                 (void) poll(&(struct pollfd){ .fd = h->cancel_fd, .events = POLLIN }, 1, RETURN_PAUSE_MSEC);

@@ -4,9 +4,10 @@
 /* A host as the worker sees it: one connection to the dhetcdd there (the local system bus, or one ssh connection that
  * carries D-Bus: systemd-stdio-bridge), and the methods of org.dhetcd1.Host as typed calls.
  *
- * Every mutating method takes (txn, step) and is idempotent by them: the host remembers durably what it did and what it
- * answered, and a repeated call gives the same answer. So where the connection is lost, a call reconnects once and is
- * repeated. A txn is "JOB-N": 8 hexadecimal digits, '-', the addition's number in the job from 1.
+ * Every mutating method takes (txn, step) and is idempotent by them: the host remembers durably what it did and what
+ * it answered, and a repeated call gives the same answer. So where the connection is lost, a call is repeated on a new
+ * one; for 15 s it is tried to make that, the last try to its own end. A txn is "JOB-N": 8 hexadecimal digits, '-',
+ * the addition's number in the job from 1.
  *
  * Every call has a deadline in microseconds and ends early with -ECANCELED when the cancel descriptor becomes readable.
  * Failures: negative errno and *reterr beginning with the host's address. -EBUSY for DHETCD_ERROR_BUSY, -EINVAL for

@@ -438,7 +438,7 @@ int follow_job(const char *job, uint64_t since, FollowMode mode) {
                 f.live = live_free(f.live);
         reconnect(&f);
         r = sd_event_loop(f.event);
-        if (f.live && f.end) /* else what was said last stays the last */
+        if (f.live && f.end && !f.signal) /* else what was said last stays the last */
                 draw(&f);
         if (f.signal)
                 return EXIT_SIGNAL + f.signal;

@@ -231,6 +231,16 @@ int job_remove(const char *jobs_dir, const char *id) {
         return errno > 0 ? -errno : remove_tree(path);
 }
 
+/* The record first: it must not be run after all. */
+int job_remove_refused(const char *jobs_dir, const char *id) {
+        _cleanup_free_ char *path = format("%s/%s", jobs_dir, id), *record = format("%s/%s/job.json", jobs_dir, id);
+
+        if (!path || !record)
+                return -ENOMEM;
+        (void) unlink(record); /* where that fails, so does the rest */
+        return remove_tree(path);
+}
+
 int job_remove_untaken(const char *jobs_dir, const char *id) {
         _cleanup_free_ char *own = format("%s/%s/job.json", jobs_dir, id), *txn = format("%s/%s/1", jobs_dir, id);
         int r;

@@ -83,7 +83,9 @@ int job_load(const char *jobs_dir, const char *id, Job **ret, char **reterr) _mu
  * nothing can have been begun. 1: removed. */
 int job_unmark(const Job *j, const char *jobs_dir) _must_check_;
 int job_remove_untaken(const char *jobs_dir, const char *id) _must_check_;
-int job_remove(const char *jobs_dir, const char *id) _must_check_; /* with its directory, of which job.json goes last */
+/* With all that is in its directory. Of a job that has ended the record goes last, of one that was refused first. */
+int job_remove(const char *jobs_dir, const char *id) _must_check_;
+int job_remove_refused(const char *jobs_dir, const char *id) _must_check_;
 
 /* Prints the names of the failpoints around job_save(), one a line. Only with -Dfailpoints=true. */
 void job_failpoints(FILE *out);

@@ -64,7 +64,7 @@ int manager_add_job(Manager *m, Job *j, char **reterr) {
                 return r;
         r = job_save(j, m->jobs_dir, reterr);
         if (r < 0) { /* who asks is told that there is no such job: none may turn up later */
-                k = job_remove(m->jobs_dir, j->id);
+                k = job_remove_refused(m->jobs_dir, j->id);
                 if (k < 0)
                         log_event(EVENT_WARNING, LOG_ERR, &(EventContext){ .job = j->id, .error = k },
                                   "Job %s was not taken, and %s/%s cannot be removed (%s): the next start of dhetcdd "

@@ -314,6 +314,9 @@ static void test_remove_keeps_record(void **state) {
         assert_int_equal(job_remove(dir, j->id), -ELOOP);
         assert_int_equal(path_exists(record), 1);
 
+        assert_int_equal(job_remove_refused(dir, j->id), -ELOOP);
+        assert_int_equal(path_exists(record), 0); /* nothing can be run any more */
+
         assert_int_equal(remove_tree(half), 0);
         assert_int_equal(job_remove(dir, j->id), 0);
         assert_int_equal(path_exists(own), 0);

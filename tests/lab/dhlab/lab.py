@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import json
+import re
 import shutil
 import sys
 import time
@@ -61,7 +62,7 @@ class Lab:
                 self.create(base)
             except BaseException:
                 if not self.keep:
-                    self.save_logs()
+                    self.save_logs("up")
                     self.clear()
                 raise
         return self
@@ -112,7 +113,7 @@ class Lab:
 
     def save_logs(self, of=""):
         """The consoles and journals of a lab that is torn down after a failure, or of one of several failures."""
-        kept = paths.state() / f"{self.name}.failed" / of
+        kept = paths.state() / f"{self.name}.failed" / re.sub(r"[^\w.@-]+", "-", of)
         shutil.rmtree(kept, ignore_errors=True)
         for host in self.hosts:
             console, journal = host.dir / "console.log", host.upper / "var/log/journal"

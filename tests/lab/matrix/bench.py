@@ -71,7 +71,11 @@ class Bench:
         self.lab.up()
         self.lab.save()
         self.before = self.lab.picture()
-        self.committed = self.lab.commit()
+        try:
+            self.committed = self.lab.commit()
+        except oracle.Broken:
+            self.keep_logs("undisturbed", shape)
+            raise
         if self.committed:
             self.lab.reset()
         self.used = False
@@ -86,7 +90,7 @@ class Bench:
 
     def keep_logs(self, point, fault):
         if self.lab:
-            self.lab.save_logs(f"{point}-{fault}".replace(":", "-"))
+            self.lab.save_logs(f"{point}-{fault}")
 
     def down(self):
         Lab(name=self.name).down()

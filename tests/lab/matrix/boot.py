@@ -24,7 +24,7 @@ class Boot(daemon.Daemon):
 
     @staticmethod
     def ends(point, case):
-        return {"rolled-back"} if point == "boot.repair.restored" else {"committed", "rolled-back"}
+        return {"rolled-back"}
 
     @staticmethod
     def begin(lab, point, case):
@@ -48,3 +48,7 @@ class Boot(daemon.Daemon):
             faults.power(lab, at, at)
         jobs.wait_end(lab, job)
         return point in jobs.hits(lab, at)
+
+    @staticmethod
+    def check(bench, job, writer, point, case, untold):
+        return daemon.Daemon.check(bench, job, writer, point, f"power-here, {case}", untold)

@@ -27,19 +27,19 @@ class Case(typing.NamedTuple):
 
 def run_case(bench, shape, point, fault):
     lab, began = bench.ready(shape), time.monotonic()
-    kind, point = kinds.of(point)
+    kind, own = kinds.of(point)
     try:
         with kind.writer(lab) as writer:
-            job = kind.begin(lab, point, fault)
-            hit = kind.reach(lab, job, point, fault)
+            job = kind.begin(lab, own, fault)
+            hit = kind.reach(lab, job, own, fault)
             seconds = time.monotonic() - began
-            kind.unpave(lab, point)
+            kind.unpave(lab, own)
             for host in lab.hosts:
                 faults.disarm(lab, host.name)
             kind.bring_back(lab, job)
-            untold = point.endswith("end.after") and fault in ("kill-worker", "power-job")
-            state = kind.check(bench, job, writer, point, fault, untold)
-            oracle.need(not hit or state in kind.ends(point, fault), f"it is {state}, and must not be after this")
+            untold = own.endswith("end.after") and fault in ("kill-worker", "power-job")
+            state = kind.check(bench, job, writer, own, fault, untold)
+            oracle.need(not hit or state in kind.ends(own, fault), f"it is {state}, and must not be after this")
     except BROKEN as e:
         return failed(bench, point, fault, e, began)
     if not hit:

@@ -133,6 +133,10 @@ class Daemon:
         return [p for p in listed(lab) if not p.startswith(ELSEWHERE)]
 
     @staticmethod
+    def roles(point):
+        return way(point).roles
+
+    @staticmethod
     def where(point, fault, turn):
         roles = [x for x in way(point).roles if (fault, x) != ("power-job", "job")] or ["job"]
         return f"{fault}@{roles[turn % len(roles)]}"
@@ -195,6 +199,10 @@ class Daemon:
 class AtWork:
     """A job other than an addition: `plan` has its own points, and of dhetcdd those of the methods `own`, which are struck
     on one host; `undoing` are called when the worker has died."""
+
+    @staticmethod
+    def roles(point):
+        return ("",)
 
     def declared(self, lab):
         return points.declared(lab, self.plan) + [p for p in listed(lab) if p.startswith(self.own)]

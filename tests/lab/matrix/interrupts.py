@@ -89,6 +89,6 @@ def run_one(bench, one, place):
             state = oracle.check(bench, job, writer, may_be_untold=True, fault=one.fault)
             oracle.need(not one.back or state != "committed", "it is committed, and one of its steps fails")
     except BROKEN as e:
-        return failed(bench, place[0], one.fault, e, began)
+        return failed(bench, place[0], f"{one.part:.3f}-{one.fault}", e, began)
     bench.used = state == "committed"
     return Result(True, state, seconds, writer.stats()["longest_gap"])

@@ -46,6 +46,10 @@ class Addition:
         return points.declared(lab, "add")
 
     @staticmethod
+    def roles(point):
+        return ("",)
+
+    @staticmethod
     def writer(lab):
         return lab.writer(rate=10)
 

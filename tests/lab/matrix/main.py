@@ -80,7 +80,7 @@ def shape_of(point, args, rng):
 
 def first_shape(args, rng, other):
     """Of the lab that is made first."""
-    if args.case:
+    if args.case and "." in args.case[0]:
         return shape_of(args.case[0].split("/")[0], args, rng)
     chosen = not (args.all or args.random or args.phase)
     return args.shape or (kinds.KINDS[other].shape("") if chosen else "same")
@@ -93,7 +93,7 @@ def choose(declared, args, rng, other, first):
     found = [named(c, declared) for c in args.case] or all_cases(declared, args, rng, other)
     todo = [Case(shape_of(point, args, rng), point, fault) for point, fault in found]
     mixed = not (args.all or args.case or args.phase or args.fault or args.shape)
-    size = BATCH - INTERRUPTS if mixed else len(declared) if args.all else BATCH
+    size = BATCH - INTERRUPTS if mixed else len({case.point for case in todo}) if args.all else BATCH
     order, result = [first, *kinds.SHAPES], []
     for at in range(0, len(todo), size):
         batch = todo[at:at + size]
@@ -108,9 +108,11 @@ def named(case, declared):
     point, _, fault = case.partition("/")
     if point not in declared:
         raise ValueError(f"{case}: there is no such point; see: crash-matrix --list")
-    known = kinds.of(point)[0].faults
-    if fault.split("@")[0] not in known:
-        raise ValueError(f"{case}: at this point there are the faults {', '.join(known)}")
+    kind, own = kinds.of(point)
+    if fault.split("@")[0] not in kind.faults:
+        raise ValueError(f"{case}: at this point there are the faults {', '.join(kind.faults)}")
+    if fault.partition("@")[2] not in kind.roles(own):
+        raise ValueError(f"{case}: after the fault must be one of: {' '.join('@' + r for r in kind.roles(own) if r) or 'nothing'}")
     return point, fault
 
 

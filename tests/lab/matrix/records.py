@@ -30,11 +30,12 @@ def key(record):
 
 
 def left_open(records):
-    """What a host began and never ended: neither done, nor failed, nor begun anew, nor restored since, by its own step or
-    one before it."""
+    """What a host began and never ended: neither done, nor failed, nor begun anew, nor restored since, by its own step or,
+    where it is no part of an undo itself, by one before it."""
     steps = list(dict.fromkeys(record["step"] for record in records))
     for at, begun in enumerate(records):
         if begun["type"] == "intent" and not any(
                 key(later) == key(begun) or later["type"] == "done" and later["operation"] == "Restore"
-                and steps.index(later["step"]) <= steps.index(begun["step"]) for later in records[at + 1:]):
+                and (later["step"] == begun["step"] or not begun["step"].endswith("-undo")
+                     and steps.index(later["step"]) < steps.index(begun["step"])) for later in records[at + 1:]):
             yield " ".join(key(begun)).strip()
