@@ -34,8 +34,8 @@ static int receives_entries(Addition *a, char **reterr) {
         int r;
 
         r = cluster_mark(a, &mark, reterr);
-        if (r < 0)
-                return r == -ECANCELED ? r : 0;
+        if (r < 0) /* a password that is wrong now does not become right by waiting */
+                return r == -ECANCELED || r == -EACCES ? r : 0;
         for (deadline = now_boot() + RECEIVE_TIMEOUT;;) {
                 _cleanup_(etcd_status_done) EtcdStatus s = {};
 

@@ -60,6 +60,8 @@ static int apply(void *world, char **reterr) {
                         return 0;
                 if (r == -ECANCELED)
                         return r;
+                if (r == -EACCES)
+                        return fail(reterr, r, "%s", error_text(why, r));
                 if (now_boot() >= deadline)
                         return fail(reterr, -ETIMEDOUT, "the learner on %s is not in sync after %" PRIu64 " s: %s",
                                     addition_new_node(a)->address, a->config->sync_timeout_usec / USEC_PER_SEC,

@@ -209,13 +209,13 @@ class Settle(SettleCase):
         self.assert_unchanged(self.before, self.list_before)
 
     # Somebody changes etcd's password in the middle: nothing more can be asked of it until it is the old one again.
-    def test_5_password_changed(self):
+    def check_password_changed(self, step):
         self.lab.write("dh1", CONF, "[settle]\nBudgetSec=4\n")
         old = self.lab.read("dh1", "/etc/sysconfig/deephaven/etcd/client/root/password").strip()
 
         def change(new, **kwargs):
             self.lab.etcdctl("dh1", "user", "passwd", "root", "--interactive=false", input=f"{new}\n", **kwargs)
-        changed = When(self.lab, "narrow", "intent", lambda: change("another"))
+        changed = When(self.lab, step, "intent", lambda: change("another"))
         output = self.add(address(3), expect=STUCK)
         changed.done()
         self.lab.exec("dh1", ["rm", CONF])
@@ -226,6 +226,12 @@ class Settle(SettleCase):
         done = self.dhetcd("settle", job)
         self.assertEqual(done.returncode, ROLLED_BACK, done.stderr)
         self.assert_unchanged(self.before, self.list_before)
+
+    def test_5_password_changed_in_narrow(self):
+        self.check_password_changed("narrow")
+
+    def test_5_password_changed_in_sync(self):
+        self.check_password_changed("sync")
 
     def retries(self, job):
         return [e for e in self.journal(job) if e.get("DHETCD_PHASE") == "stuck"]
