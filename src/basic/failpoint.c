@@ -30,11 +30,9 @@ static bool must_fail(int fd) {
 
         if (failing == 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
                 return false;
-        if (mended_at == 0 && path_exists(FILE_WANTED) <= 0)
-                failing = 0; /* the test is over, and nothing was written */
-        else if (mended_at == 0)
-                mended_at = now_boot() + BROKEN_USEC;
-        if (mended_at > 0 && now_boot() >= mended_at)
+        if (mended_at == 0) /* without the file the test is over, and nothing was written */
+                mended_at = now_boot() + (path_exists(FILE_WANTED) > 0 ? BROKEN_USEC : 0);
+        if (now_boot() >= mended_at)
                 failing = 0;
         return failing != 0;
 }
@@ -53,6 +51,12 @@ int fsync(int fd) {
                 return -1;
         }
         return (int) syscall(SYS_fsync, fd);
+}
+
+/* Also where it was broken and mended before in the life of this process. */
+static void break_disk(int error) {
+        failing = error;
+        mended_at = 0;
 }
 
 /* ---- the points ---- */
@@ -116,9 +120,9 @@ static bool hit(const char *name) {
         else if (streq(action, "wait"))
                 wait_here(name);
         else if (streq(action, "enospc"))
-                failing = ENOSPC;
+                break_disk(ENOSPC);
         else if (streq(action, "eio"))
-                failing = EIO;
+                break_disk(EIO);
         return streq(action, "lose");
 }
 
