@@ -161,6 +161,7 @@ class Daemon:
     def begin(lab, point, case):
         """The job; None where the daemon died of the order and nothing of it is left."""
         fault, at = split(lab, case)
+        lab.exec(at, ["systemctl", "stop", "dhetcdd"])  # a disk that failed in the case before may do so still in its process
         lines = {lab.roles.job: list(way(point).before)}
         lines.setdefault(at, []).append(f"{point} {BY_ITSELF.get(fault, 'wait')}")
         for host in lab.hosts:
