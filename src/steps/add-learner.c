@@ -60,10 +60,6 @@ static int add_once(Addition *a, uint64_t *ret_id, char **reterr) {
         return 0;
 }
 
-static bool may_pass(int error) {
-        return error == -EHOSTDOWN || error == -ETIMEDOUT || error == -ECONNREFUSED || error == -ECONNRESET;
-}
-
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         Host *new = addition_new_node(a);
@@ -76,7 +72,7 @@ static int apply(void *world, char **reterr) {
 
                 if (r >= 0)
                         break;
-                if (!may_pass(r) || now_boot() >= deadline)
+                if (!cluster_may_pass(r) || now_boot() >= deadline)
                         return fail(reterr, r, "%s", error_text(why, r));
                 if (!told)
                         addition_progress(a, "waiting until every voter has been connected for 5 s: %s",

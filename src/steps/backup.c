@@ -12,7 +12,8 @@
 
 #define BYTES_PER_SEC (50U << 20) /* for the forecast */
 #define PROGRESS_INTERVAL USEC_PER_SEC
-#define GROWTH (64U << 20) /* of a database while it is read, beside its doubling */
+#define GROWTH (64U << 20)              /* of a database while it is read, beside its doubling */
+#define RETURN_WAIT (15 * USEC_PER_SEC) /* for a member that is away for a moment, as calls to hosts wait */
 
 typedef struct Pace {
         Addition *addition;
@@ -26,7 +27,7 @@ static int on_progress(uint64_t done, uint64_t remaining, void *userdata) {
         if (done > 2 * p->addition->db_size + GROWTH)
                 return -EFBIG;
         if (now - p->begun > p->addition->config->sync_timeout_usec)
-                return -ETIMEDOUT;
+                return -ETIME; /* no -ETIMEDOUT, after which it is tried again */
         if (now - p->told < PROGRESS_INTERVAL)
                 return 0;
         p->told = now;
@@ -57,24 +58,19 @@ static int find_source(Addition *a, Host **ret, char **reterr) {
         return 0;
 }
 
-static int apply(void *world, char **reterr) {
-        Addition *a = world;
+static int save(Addition *a, const char *path, char **reterr) {
         _cleanup_(etcd_status_done) EtcdStatus before = {};
-        _cleanup_free_ char *path = backup_path(a);
         Pace pace = { a, now_boot(), now_boot() };
         EtcdSnapshot snapshot;
         Host *source;
         int r;
 
-        if (!path)
-                return -ENOMEM;
         r = find_source(a, &source, reterr);
         if (r >= 0) /* the snapshot itself does not say its revision: it has what is applied now, or more */
                 r = etcd_status(a->etcd, source->client_url, ETCD_TIMEOUT, &before, reterr);
-        if (r < 0)
-                return r;
-        r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &pace,
-                          &snapshot, reterr);
+        if (r >= 0)
+                r = etcd_snapshot(a->etcd, source->client_url, path, a->config->step_timeout_usec, on_progress, &pace,
+                                  &snapshot, reterr);
         if (r < 0)
                 return r;
 
@@ -86,6 +82,31 @@ static int apply(void *world, char **reterr) {
                             json_pack("{ss sI sI ss}", "path", path, "bytes", (json_int_t) snapshot.bytes, "revision",
                                       (json_int_t) before.revision, "sha256", snapshot.sha256),
                             reterr);
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        _cleanup_free_ char *path = backup_path(a);
+        uint64_t until = 0;
+
+        if (!path)
+                return -ENOMEM;
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = save(a, path, &why);
+
+                if (r >= 0)
+                        return 0;
+                if (!cluster_may_pass(r) || (until > 0 && now_boot() >= until))
+                        return fail(reterr, r, "%s", error_text(why, r));
+                if (until == 0) {
+                        until = now_boot() + RETURN_WAIT;
+                        addition_progress(a, "trying again for 15 s: %s", error_text(why, r));
+                }
+                r = addition_sleep(a, USEC_PER_SEC);
+                if (r < 0)
+                        return r;
+        }
 }
 
 static void foresee(void *world, StepForecast *f) {

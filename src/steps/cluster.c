@@ -10,6 +10,20 @@
 
 /* ---- who is there ---- */
 
+bool cluster_may_pass(int error) {
+        switch (error) {
+        case -EHOSTDOWN:
+        case -ETIMEDOUT:
+        case -ECONNREFUSED:
+        case -ECONNRESET:
+        case -ENETUNREACH:
+        case -EHOSTUNREACH:
+                return true;
+        default:
+                return false;
+        }
+}
+
 int cluster_leader(Addition *a, Host **ret, char **reterr) {
         _cleanup_free_ char *last = NULL;
         uint64_t leader = 0;

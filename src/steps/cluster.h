@@ -5,6 +5,9 @@
 
 #include "addition.h"
 
+/* Whether etcd may answer in a moment what it does not now: no leader, no connection, no answer in time. */
+bool cluster_may_pass(int error);
+
 /* The voter that leads, as all voters that answer say. -EHOSTDOWN where none does, or they disagree. */
 int cluster_leader(Addition *a, Host **ret, char **reterr) _must_check_;
 

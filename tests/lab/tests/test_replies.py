@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """etcd does what it was asked, and its answer is lost: the member list tells, nothing is done twice or forgotten."""
 
+import time
 import unittest
 
 from support import COMMITTED, ROLLED_BACK, LabCase, address, members, states
@@ -56,6 +57,27 @@ class LostReplies(LabCase):
     def test_move_leader(self):
         before, list_before = states(self.lab), members(self.lab)
         self.losing(["MoveLeader"], lambda: self.add(address(3), expect=ROLLED_BACK, options=["--restart=always"]))
+        self.assert_unchanged(before, list_before)
+
+    def test_link_down_in_the_backup(self):
+        """No quorum for longer than one question to etcd may take: the snapshot is taken when there is one again."""
+        before, list_before = states(self.lab), members(self.lab)
+        self.lab.write("dh1", FAILPOINTS, "run.lock.after-done wait\n", 0o600)
+        try:
+            job = self.dhetcd("add", "--no-block", address(3)).stdout.strip()
+            self.wait("the point is reached", self.failpoints(".reached").exists)
+            self.lab.cut_link("dh1")
+            self.lab.break_connections("dh1")
+        finally:
+            for suffix in ("", ".hit", ".reached"):
+                self.failpoints(suffix).unlink(missing_ok=True)
+        time.sleep(14)
+        self.lab.mend_link("dh1")
+        self.wait("the job has ended", lambda: self.job(job)["state"] != "running", 120)
+        self.assertEqual(self.job(job)["state"], "committed", self.job(job))
+        self.assertTrue([e for e in self.journal(job) if "trying again for 15 s: " in e["MESSAGE"]])
+        done = self.dhetcd("rollback", job)
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
         self.assert_unchanged(before, list_before)
 
 
