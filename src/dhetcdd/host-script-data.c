@@ -70,8 +70,13 @@ int data_script_prepare(HostOperation *op) {
         if (!tag)
                 return -ENOMEM;
         r = host_data_paths(op, &p);
-        if (r >= 0 && op->was_open && !copies(op)) /* etcdutl fills only what is empty */
+        if (r >= 0 && op->was_open && !copies(op)) { /* etcdutl fills only what is empty */
                 r = data_directory_make_empty(p.path, tag, &op->why);
+                if (r > 0)
+                        host_operation_event(op, EVENT_HOST_CHANGED, LOG_INFO, NULL, NULL,
+                                             "What a restore that was cut short had put into %s was moved aside",
+                                             p.path);
+        }
         if (r >= 0)
                 r = data_directory_state(p.path, &state, &op->why);
         if (r >= 0)
