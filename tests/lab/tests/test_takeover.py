@@ -98,8 +98,9 @@ class Takeover(TakeoverCase):
     # The old host was never down, only cut off: its worker is still at it, and is not heeded any more.
     def test_4_cut_off(self):
         self.back(lambda: self.lab.cut_link("dh1"))
-        told = self.lab.exec("dh1", ["journalctl", "--no-pager", "-o", "cat", "-b"]).stdout
-        self.assertIn("was taken over by", told)
+        refused = [self.lab.exec(name, ["journalctl", "--no-pager", "-o", "cat", "-b", "-u", "dhetcdd"]).stdout
+                   for name in ("dh2", "dh3", NEW)]
+        self.assertIn(f"was taken over by {address(2)}", "".join(refused))
 
     # After it: forward. The new host is kept from its next step, so that the point in time is sure.
     def test_5_after_the_promotion(self):
