@@ -14,8 +14,10 @@
 
 /* Settings younger than systemd 239, so that they are left out where it does not know them. */
 static const char *const optional[] = {
-        "ProtectHostname",          "ProtectClock", "ProtectKernelLogs", "ProtectProc", "RestrictSUIDSGID",
-        "LogRateLimitIntervalUSec", NULL,
+        "ProtectHostname",   "ProtectClock",
+        "ProtectKernelLogs", "ProtectProc",
+        "RestrictSUIDSGID",  "LogRateLimitIntervalUSec",
+        "OOMPolicy",         NULL,
 };
 
 typedef struct Properties {
@@ -75,6 +77,8 @@ static void add_service(Properties *p, const char *verb, const char *txn, const 
         add(p, "NotifyAccess", "s", "main");
         add(p, "Slice", "s", "dhetcd.slice");
         add(p, "KillMode", "s", "mixed"); /* ssh lives on while the worker rolls back through it */
+        /* An ssh that the kernel kills for its memory is a connection that is lost; what settles is not stopped for it. */
+        add(p, "OOMPolicy", "s", "continue");
         add(p, "TimeoutStopUSec", "t", STOP_TIMEOUT_USEC);
         /* Stopped before these at shutdown, since a rollback needs them. Not after dh-etcd.service: a restart of it
          * would then wait for the stop of the unit that asks for it, and a rollback would hang until its timeout. */

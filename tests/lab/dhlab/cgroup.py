@@ -10,6 +10,7 @@ from .errors import CannotRun
 from .run import run, wait_until
 
 TOP = "dhetcd-lab"
+MEMORY = pathlib.Path("/sys/fs/cgroup/memory")
 OWN_MOUNT = "/run/dhetcd-lab/cgroup"
 
 
@@ -65,3 +66,20 @@ def kill(group, timeout=20):
                 time.sleep(0.02)
     with contextlib.suppress(OSError):  # other labs may be up
         os.rmdir(mount() / TOP)
+
+
+@contextlib.contextmanager
+def out_of_memory(pid):
+    """The process gets no more memory: at its next need of some the kernel's OOM killer ends it. Gives what tells whether it
+    has. Only where the machine has the memory controller of cgroup 1."""
+    if not (MEMORY / "memory.limit_in_bytes").exists():
+        raise CannotRun("no memory controller of cgroup 1 here", hint="ls /sys/fs/cgroup/memory")
+    where = MEMORY / f"{TOP}-{pid}"
+    where.mkdir()
+    try:
+        (where / "memory.limit_in_bytes").write_text("4096")
+        (where / "cgroup.procs").write_text(str(pid))
+        yield lambda: "oom_kill 0\n" not in (where / "memory.oom_control").read_text()
+    finally:
+        wait_until(f"no process is left in {where}", lambda: not (where / "cgroup.procs").read_text(), 60)
+        where.rmdir()

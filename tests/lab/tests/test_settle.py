@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A job comes to its end by itself, whatever goes down in the middle of it."""
 
+import contextlib
 import json
+import pathlib
 import threading
 import time
 import unittest
 
 from support import COMMITTED, CONF, ROLLED_BACK, STUCK, LabCase, When, address, members, states
 
+from dhlab import cgroup
+
 NEW = "dh3"
 ENDED = ("committed", "rolled-back", "rejected", "canceled", "stuck")
 TIMER = "/run/systemd/system/dhetcd-recover.timer.d/50-test.conf"
 CONFIG = "/etc/etcd/dh/latest/config.yaml"
+
+
+def comm(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    return None
 
 
 class Job(threading.Thread):
@@ -154,6 +164,27 @@ class Settle(SettleCase):
         kill = When(self.lab, "narrow", "intent", lambda: self.worker("SEGV"))
         self.add(address(3), expect=ROLLED_BACK)
         kill.done()
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_3_out_of_memory(self):
+        """The kernel kills the worker, and then a connection of one: the one is settled, the other made anew."""
+        shown = []
+
+        def starve(name):
+            pid = next(p for p in cgroup.processes(self.lab.host("dh1").cgroup) if comm(p) == name)
+            shown.append(self.lab.exec("dh1", ["systemctl", "show", "-p", "OOMPolicy", "dhetcd-txn-*.service"]).stdout)
+            with cgroup.out_of_memory(pid) as killed:
+                self.wait(f"the kernel has killed {name}", killed)
+
+        for name, end in (("dhetcd-worker", ROLLED_BACK), ("ssh", COMMITTED)):
+            kill = When(self.lab, "narrow", "intent", lambda name=name: starve(name))
+            self.add(address(3), expect=end)
+            kill.done()
+            if end == ROLLED_BACK:
+                self.assert_unchanged(self.before, self.list_before)
+        self.assertEqual(shown, ["OOMPolicy=continue\n"] * 2)
+        done = self.dhetcd("rollback", self.newest_job()["job"])
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
         self.assert_unchanged(self.before, self.list_before)
 
     # Every dhetcdd, again and again, with calls in flight.
