@@ -524,6 +524,18 @@ int addition_open_etcd(Addition *a, char **reterr) {
         return voters ? etcd_client_set_voters(a->etcd, voters) : 0;
 }
 
+/* ---- undoing ---- */
+
+int addition_prove_undone(Addition *a, int (*prove)(Addition *a, char **reterr), char **reterr) {
+        int r;
+
+        /* Before the first snapshots nothing can have been changed. */
+        if (!txn_recall(a->transaction, "snapshots-taken") || txn_recall(a->transaction, "undo-proved"))
+                return 0;
+        r = prove(a, reterr);
+        return r < 0 ? r : txn_remember(a->transaction, "undo-proved", json_true(), reterr);
+}
+
 /* ---- waiting ---- */
 
 /* What cannot be canceled any more must not hold up the shutdown of this host either. */

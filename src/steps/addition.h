@@ -36,6 +36,7 @@ typedef struct Host {
         char *peer_url, *client_url;
         uint64_t member_id; /* 0: not known yet */
         bool this_host, member, new_node;
+        bool asked_lock;     /* it may be held by the transaction */
         bool lost;           /* never comes back: the job was taken over from it, or it knows nothing of it */
         json_t *records;     /* what it told when the job was taken over; owned */
         char *config_digest; /* of its config.yaml without the three keys, before the transaction */
@@ -164,6 +165,12 @@ typedef struct Progress {
 void addition_progress_of(Addition *a, const Host *h, const Progress *progress, const char *format, ...) _printf_(4, 5);
 /* Relays what a script printed as a unit of another host into this host's journal. */
 void addition_relay(Addition *a, const Host *h, const char *unit, char *const *lines);
+
+/* ---- undoing ---- */
+
+/* Before the hosts are released: `prove` must find each as it was when the first snapshots were taken. It is asked
+ * until it has said so once, since a host that is released may be changed by the next job. */
+int addition_prove_undone(Addition *a, int (*prove)(Addition *a, char **reterr), char **reterr) _must_check_;
 
 /* ---- waiting ---- */
 

@@ -17,6 +17,7 @@ static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, 
                 int r;
 
                 r = host_keep_plan(h->client, a->txn, plan, CALL_TIMEOUT, &why);
+                h->asked_lock = h->asked_lock || r >= 0;
                 if (r >= 0)
                         r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, &why);
                 if (r >= 0)
@@ -92,18 +93,12 @@ static int prove_undone(Addition *a, char **reterr) {
         return result;
 }
 
-/* The proof of the whole undo, then the release: as long as a host is not as it was, all keep their locks. Before the
- * first snapshots were taken nothing can have been changed. */
+/* The proof of the whole undo, then the release: as long as a host is not as it was, all keep their locks. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
-        int result = 0;
+        int r = addition_prove_undone(a, prove_undone, reterr);
 
-        if (txn_recall(a->transaction, "snapshots-taken"))
-                result = prove_undone(a, reterr);
-        if (result < 0)
-                return result;
-
-        return takeover_release(a, "rolled-back", reterr);
+        return r < 0 ? r : takeover_release(a, "rolled-back", reterr);
 }
 
 const Step step_lock = {

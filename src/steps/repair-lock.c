@@ -43,7 +43,7 @@ static int apply(void *world, char **reterr) {
         return txn_remember(a->transaction, "snapshots-taken", json_true(), reterr);
 }
 
-static int prove_undone(Host *h, Addition *a, char **reterr) {
+static int prove_host(Host *h, Addition *a, char **reterr) {
         _cleanup_strv_ char **differences = NULL;
         _cleanup_free_ char *list = NULL;
         int r = host_compare(h->client, a->txn, step_repair_lock.name, CALL_TIMEOUT, &differences, reterr);
@@ -52,6 +52,14 @@ static int prove_undone(Host *h, Addition *a, char **reterr) {
                 return r;
         list = strv_join(differences, "; ");
         return fail(reterr, -EUCLEAN, "%s is not as it was: %s", h->address, list ?: "");
+}
+
+static int prove_undone(Addition *a, char **reterr) {
+        int result = 0;
+
+        FOREACH_HOST (h, a)
+                RET_GATHER(result, prove_host(h, a, result < 0 ? NULL : reterr));
+        return result;
 }
 
 /* The lock that was left is given back as well: all is as it was. */
@@ -68,11 +76,8 @@ static int release(Addition *a, Host *h, char **reterr) {
 
 static int undo(void *world, char **reterr) {
         Addition *a = world;
-        int result = 0;
+        int result = addition_prove_undone(a, prove_undone, reterr);
 
-        if (txn_recall(a->transaction, "snapshots-taken"))
-                FOREACH_HOST (h, a)
-                        RET_GATHER(result, prove_undone(h, a, result < 0 ? NULL : reterr));
         if (result < 0)
                 return result;
         FOREACH_HOST (h, a)

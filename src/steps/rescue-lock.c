@@ -44,7 +44,8 @@ static int apply(void *world, char **reterr) {
         return r < 0 ? r : txn_remember(a->transaction, "snapshots-taken", json_true(), reterr);
 }
 
-static int prove_undone(Addition *a, Host *own, char **reterr) {
+static int prove_undone(Addition *a, char **reterr) {
+        Host *own = addition_this_host(a);
         _cleanup_strv_ char **differences = NULL;
         _cleanup_free_ char *list = NULL;
         int r;
@@ -59,10 +60,8 @@ static int prove_undone(Addition *a, Host *own, char **reterr) {
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         Host *own = addition_this_host(a);
-        int r = 0;
+        int r = addition_prove_undone(a, prove_undone, reterr);
 
-        if (txn_recall(a->transaction, "snapshots-taken"))
-                r = prove_undone(a, own, reterr);
         if (r >= 0)
                 r = host_unlock(own->client, a->txn, CALL_TIMEOUT, reterr);
         return r < 0 ? r : give_back(a, own, reterr);
