@@ -43,21 +43,24 @@ static int script_runs(const HostRecord *record, const char *txn) {
 }
 
 /* All snapshots are of the same files, so the oldest of them is what all the steps began with. NULL: none has one. */
-static const char *oldest(const char *txn, char *const *steps) {
+static int oldest(const char *txn, char *const *steps, const char **ret, char **reterr) {
         _cleanup_free_ char *first = NULL;
-        const char *found = NULL;
 
+        *ret = NULL;
         STRV_FOREACH (step, steps) {
                 _cleanup_free_ char *name = host_snapshot_name(txn, *step);
+                int r = name ? snapshot_is_older(DHETCD_SNAPSHOT_STORE, name, first ?: name) : -ENOMEM;
 
-                /* One that is there is not older than itself. */
-                if (!name || snapshot_is_older(DHETCD_SNAPSHOT_STORE, name, first ?: name) < (first ? 1 : 0))
+                if (r < 0 && r != -ENOENT)
+                        return fail(reterr, r, "the snapshot before \"%s\" of %s cannot be read: %s", *step, txn,
+                                    strerror(-r));
+                if (r < (first ? 1 : 0)) /* one that is there is not older than itself */
                         continue;
                 free(first);
                 first = TAKE_PTR(name);
-                found = *step;
+                *ret = *step;
         }
-        return found;
+        return 0;
 }
 
 /* ---- putting back ---- */
@@ -71,12 +74,12 @@ static int mark_restored(HostRecord *record, const char *step, char **reterr) {
 /* The intents stay open: the Restore that the worker asks for ends them, and lets systemd read its unit files again,
  * which cannot be done here. */
 static int repair_steps(HostRecord *record, const char *job, const char *txn, char *const *steps, char **reterr) {
-        const char *step = oldest(txn, steps);
+        const char *step;
         char address[256];
-        int r;
+        int r = oldest(txn, steps, &step, reterr);
 
-        if (!step || host_is_further_back(record, txn, step))
-                return 0;
+        if (r < 0 || !step || host_is_further_back(record, txn, step))
+                return r;
         STRV_FOREACH (s, steps) {
                 r = mark_restored(record, *s, reterr);
                 if (r < 0)
@@ -128,12 +131,14 @@ int host_repair(char **reterr) {
         d = opendir(DHETCD_HOST_DIR);
         if (!d)
                 return fail(reterr, -errno, "%s cannot be listed: %s", DHETCD_HOST_DIR, strerror(errno));
-        while ((e = readdir(d))) {
+        while ((errno = 0, e = readdir(d))) {
                 if (!txn_is_valid(e->d_name) || strncmp(e->d_name, job, JOB_SIZE - 1) != 0)
                         continue;
                 r = repair_txn(job, e->d_name, result < 0 ? NULL : reterr);
                 RET_GATHER(result, r);
                 n += r > 0;
         }
+        if (errno != 0 && result >= 0)
+                result = fail(reterr, -errno, "%s cannot be listed: %s", DHETCD_HOST_DIR, strerror(errno));
         return result < 0 ? result : n;
 }

@@ -70,12 +70,16 @@ static json_t *read_outcome(const char *txn) {
         return json_get_string(v, "outcome") ? TAKE_PTR(v) : json_object();
 }
 
-static int add_snapshots(const char *txn, json_t *list) {
-        _cleanup_(closedirp) DIR *d = opendir(DHETCD_SNAPSHOT_STORE "/snapshots");
+/* None may be missing: what a host has no snapshot of was not changed there. */
+static int add_snapshots(const char *txn, json_t *list, char **reterr) {
+        static const char path[] = DHETCD_SNAPSHOT_STORE "/snapshots";
+        _cleanup_(closedirp) DIR *d = opendir(path);
         size_t length = strlen(txn);
         struct dirent *e;
 
-        while (d && (e = readdir(d)) != NULL) {
+        if (!d && errno != ENOENT)
+                return fail(reterr, -errno, "%s cannot be listed: %s", path, strerror(errno));
+        while (d && (errno = 0, e = readdir(d))) {
                 size_t n = strlen(e->d_name);
 
                 if (strncmp(e->d_name, txn, length) != 0 || e->d_name[length] != '.' || n < length + 7 ||
@@ -84,7 +88,15 @@ static int add_snapshots(const char *txn, json_t *list) {
                 if (json_array_append_new(list, json_stringn(e->d_name + length + 1, n - length - 6)) < 0)
                         return -ENOMEM;
         }
-        return 0;
+        return d && errno != 0 ? fail(reterr, -errno, "%s cannot be listed: %s", path, strerror(errno)) : 0;
+}
+
+static int add_whether(json_t *records, const char *key, const char *path, char **reterr) {
+        int r = path_exists(path);
+
+        if (r < 0)
+                return fail(reterr, r, "%s cannot be looked at: %s", path, strerror(-r));
+        return json_object_set_new(records, key, json_boolean(r)) < 0 ? -ENOMEM : 0;
 }
 
 static int add_intents(HostOperation *op, json_t *list) {
@@ -119,15 +131,17 @@ int begin_recall(HostOperation *op) {
                 return -ENOMEM;
         r = host_lock_read(&job, &holder, &since, &op->why);
         if (r >= 0)
-                r = add_snapshots(op->txn, snapshots);
+                r = add_snapshots(op->txn, snapshots, &op->why);
         if (r >= 0)
                 r = add_intents(op, intents);
+        if (r >= 0)
+                r = add_whether(records, "known", path, &op->why);
+        if (r >= 0)
+                r = add_whether(records, "job", own, &op->why);
         if (r < 0)
                 return r;
 
-        if (json_object_set_new(records, "known", json_boolean(path_exists(path) > 0)) < 0 ||
-            json_object_set_new(records, "job", json_boolean(path_exists(own) > 0)) < 0 ||
-            json_object_set_new(records, "holder", streq(job, op->job) ? json_string(holder) : json_null()) < 0)
+        if (json_object_set_new(records, "holder", streq(job, op->job) ? json_string(holder) : json_null()) < 0)
                 return -ENOMEM;
         if (outcome && (json_object_set_new(records, "outcome",
                                             json_string(json_get_string(outcome, "outcome") ?: "unknown")) < 0 ||

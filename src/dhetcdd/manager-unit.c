@@ -77,7 +77,7 @@ static void add_service(Properties *p, const char *verb, const char *txn, const 
         add(p, "NotifyAccess", "s", "main");
         add(p, "Slice", "s", "dhetcd.slice");
         add(p, "KillMode", "s", "mixed"); /* ssh lives on while the worker rolls back through it */
-        /* An ssh that the kernel kills for its memory is a connection that is lost; what settles is not stopped for it. */
+        /* An ssh that the kernel kills for its memory is a connection that is lost; what settles is not stopped. */
         add(p, "OOMPolicy", "s", "continue");
         add(p, "TimeoutStopUSec", "t", STOP_TIMEOUT_USEC);
         /* Stopped before these at shutdown, since a rollback needs them. Not after dh-etcd.service: a restart of it

@@ -483,12 +483,12 @@ static int load_jobs(Manager *m) {
         d = opendir(m->jobs_dir);
         if (!d)
                 return -errno;
-        while ((e = readdir(d))) {
+        while ((errno = 0, e = readdir(d))) {
                 r = job_id_is_valid(e->d_name) ? load_job(m, e->d_name) : 0;
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return -errno;
 }
 
 static int on_subscribed(sd_bus_message *reply, void *userdata, sd_bus_error *unused) {
