@@ -40,20 +40,70 @@ static int check(Addition *a, bool force, char **reterr) {
         return r;
 }
 
-void addition_unlock(Addition *a) {
+static int release(Addition *a, char **reterr) {
         int result = 0;
 
         FOREACH_HOST (h, a)
-                RET_GATHER(result, host_unlock(h->client, a->txn, CALL_TIMEOUT, NULL));
-        if (result >= 0) /* else whoever settles tries once more */
-                (void) (txn_remember(a->transaction, "looking", json_false(), NULL) < 0);
+                if (h->asked_lock) {
+                        int r = host_unlock(h->client, a->txn, CALL_TIMEOUT, result < 0 ? NULL : reterr);
+
+                        if (r != -ESTALE) /* another host holds it now, for the same job */
+                                RET_GATHER(result, r);
+                }
+        return result;
+}
+
+static int insist_on_release(Addition *a, const TxnLimits *limits, char **reterr) {
+        uint64_t deadline = now_boot() + limits->settle_usec;
+        bool told = false;
+
+        addition_no_cancel(a);
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = release(a, &why);
+
+                if (r >= 0)
+                        return 0;
+                if (now_boot() >= deadline)
+                        return fail(reterr, r,
+                                    "it stays, and of the look whether it can be taken out a lock is left: %s",
+                                    error_text(why, r));
+                if (!told)
+                        addition_progress(a, "waiting to release every host: %s", error_text(why, r));
+                told = true;
+                r = addition_sleep(a, limits->pause_usec);
+                if (r < 0)
+                        return fail(reterr, r, "%s", error_text(why, r));
+        }
+}
+
+int addition_end_look(Addition *a, const TxnLimits *limits, const char *why, char **reterr) {
+        _cleanup_free_ char *held = NULL;
+        int r = insist_on_release(a, limits, &held);
+
+        if (r == -ESHUTDOWN)
+                return fail(reterr, r, "%s", error_text(held, r));
+        if (r < 0)
+                return txn_end(a->transaction, TXN_STUCK, error_text(held, r), reterr);
+        return txn_refuse_revert(a->transaction, why, reterr);
+}
+
+int addition_settle_look(Addition *a, const TxnLimits *limits, char **reterr) {
+        int r = addition_load_plan(a, reterr);
+
+        if (r < 0)
+                return r;
+        FOREACH_HOST (h, a)
+                h->asked_lock = true; /* who began to look did not tell how far it came */
+        r = addition_end_look(a, limits, "it ended while it was looked whether it can be taken out", reterr);
+        return r != 0 ? r : TXN_COMMITTED;
 }
 
 int addition_check_revert(Addition *a, bool force, char **reterr) {
         int r;
 
         a->promoted = true;
-        r = txn_remember(a->transaction, "looking", json_true(), reterr);
+        r = txn_look(a->transaction, reterr);
         if (r < 0)
                 return r;
         FAILPOINT("revert", "look", "begun");
@@ -61,8 +111,6 @@ int addition_check_revert(Addition *a, bool force, char **reterr) {
         FAILPOINT("revert", "look", "locked");
         if (r >= 0)
                 r = check(a, force, reterr);
-        if (r < 0)
-                addition_unlock(a);
         FAILPOINT("revert", "look", "done");
         return r;
 }

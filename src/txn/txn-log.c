@@ -404,7 +404,11 @@ TxnState txn_state_of(const json_t *records) {
                 else if (streq(type, "commit")) {
                         committed = true;
                         state = TXN_FORWARD;
-                } else if (streq(type, "undo") || streq(type, "revert")) {
+                } else if (streq(type, "look"))
+                        state = TXN_FORWARD;
+                else if (streq(type, "revert-refused"))
+                        state = TXN_COMMITTED;
+                else if (streq(type, "undo") || streq(type, "revert")) {
                         committed = committed && streq(type, "undo");
                         state = TXN_UNDOING;
                 } else if (state == TXN_EMPTY || state == TXN_STUCK)
@@ -412,6 +416,19 @@ TxnState txn_state_of(const json_t *records) {
         }
 
         return state;
+}
+
+bool txn_is_looking(const json_t *records) {
+        for (size_t i = json_array_size(records); i > 0; i--) {
+                const char *type = json_get_string(json_array_get(records, i - 1), "type");
+
+                if (streq(type, "look"))
+                        return true;
+                if (streq(type, "revert") || streq(type, "revert-refused"))
+                        return false;
+        }
+
+        return false;
 }
 
 /* The newest "failed" or "end" that says why. */

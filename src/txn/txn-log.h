@@ -60,6 +60,7 @@ typedef enum TxnState {
 } TxnState;
 const char *txn_state_to_string(TxnState s); /* "empty", "running", …, "rolled-back", "stuck" */
 TxnState txn_state_of(const json_t *records);
+bool txn_is_looking(const json_t *records); /* txn_look() was called, and is not over */
 
 /* The newest note of that key, borrowed; NULL where there is none. */
 const json_t *txn_noted(const json_t *records, const char *key);

@@ -129,10 +129,6 @@ static void tell(Txn *t, TxnPhase phase, size_t i, int error, const char *why, b
                                                .again = again });
 }
 
-static bool is_recorded(const Txn *t, const char *type, size_t i, const char *why) {
-        return txn_is_recorded(txn_log_records(t->log), type, t->steps[i]->name, why);
-}
-
 /* Appends a record about step i; `why` may be NULL. */
 static int record(Txn *t, const char *type, size_t i, int error, const char *why, char **reterr) {
         _cleanup_json_ json_t *fields = json_pack("{ss}", "step", t->steps[i]->name);
@@ -220,7 +216,7 @@ static int apply_step(Txn *t, size_t i, char **reterr) {
         FAILPOINT(phase(t), s->name, "after-intent");
 
         /* Not once more where the step is tried again: what is to be kept was there before the first try. */
-        if (s->changes != 0 && !is_recorded(t, "snapshot", i, NULL)) {
+        if (s->changes != 0 && !txn_is_recorded(txn_log_records(t->log), "snapshot", s->name, NULL)) {
                 r = take_snapshot(t, i, reterr);
                 if (r < 0)
                         return r;
@@ -310,7 +306,7 @@ static int undo_step(Txn *t, size_t i, char **reterr) {
                 return 0;
         }
 
-        again = is_recorded(t, "undo-failed", i, error_text(why, r));
+        again = txn_is_recorded(txn_log_records(t->log), "undo-failed", s->name, error_text(why, r));
         k = again ? 0 : record(t, "undo-failed", i, r, error_text(why, r), &unlogged);
         tell(t, TXN_PHASE_UNDO_FAILED, i, r, k < 0 ? unlogged : error_text(why, r), again);
         return fail(reterr, r, "%s: %s", s->name, error_text(why, r));
@@ -575,6 +571,10 @@ static int note_why(Txn *t, const char *type, const char *why, char **reterr) {
         _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
 
         return fields ? txn_log_append(t->log, type, fields, reterr) : -ENOMEM;
+}
+
+int txn_look(Txn *t, char **reterr) {
+        return txn_log_append(t->log, "look", NULL, reterr);
 }
 
 int txn_revert(Txn *t, const char *why, char **reterr) {

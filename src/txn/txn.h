@@ -87,11 +87,15 @@ int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool commit
 /* Ends it as it is: refused, stuck, or as another host has ended it. Returns the state. */
 int txn_end(Txn *t, TxnState state, const char *why, char **reterr) _must_check_;
 
+/* From here until txn_revert() or txn_refuse_revert() it is looked whether a committed transaction can be taken back.
+ * Who looks may hold something: meanwhile it is not at its end, and who settles it must let go of that, and refuse. */
+int txn_look(Txn *t, char **reterr) _must_check_;
+
 /* Takes a committed transaction back, as if it failed now; the caller has made sure that nothing it would undo was
  * changed since by somebody else. `why` is the sentence for it. Returns as txn_run(); -EINVAL where it is not
  * committed. A crash in it is settled backwards. */
 int txn_revert(Txn *t, const char *why, char **reterr) _must_check_;
-/* What was asked and refused, into the log, for whoever reads it; the state stays. */
+/* What was asked and refused, into the log, for whoever reads it; it is committed as before. */
 int txn_refuse_revert(Txn *t, const char *why, char **reterr) _must_check_;
 
 /* Its point of no return was passed, and it is not being taken back. */

@@ -95,15 +95,6 @@ static int recall_cut_short(Addition *a, const json_t *records, char **reterr) {
         return recall(a, reterr);
 }
 
-/* A worker that died while it looked whether a committed addition can be taken back has left its locks. */
-static int release_after_look(Addition *a, TxnState state) {
-        if (state != TXN_COMMITTED || !json_is_true(txn_recall(a->transaction, "looking")) ||
-            addition_load_plan(a, NULL) < 0)
-                return state;
-        addition_unlock(a);
-        return state;
-}
-
 static int settle(Addition *a, const TxnLimits *limits, bool retry, char **reterr) {
         _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
@@ -116,7 +107,9 @@ static int settle(Addition *a, const TxnLimits *limits, bool retry, char **reter
         state = txn_state_of(records);
         if (state == TXN_COMMITTED || state == TXN_ROLLED_BACK || state == TXN_REJECTED ||
             (state == TXN_STUCK && !retry))
-                return release_after_look(a, state);
+                return state;
+        if (txn_is_looking(records))
+                return addition_settle_look(a, limits, reterr);
 
         addition_event(a, EVENT_TXN_SETTLING, state == TXN_STUCK ? LOG_INFO : LOG_WARNING, NULL,
                        "Settling the %s of node %s, which was left %s.", job_words(a->kind)->addition,
@@ -144,10 +137,14 @@ static int give_way(Addition *a, const TxnLimits *limits, int r, char **reterr) 
 
 /* Takes back what was committed; refused where that would undo more than the addition itself did. */
 static int revert(Addition *a, const TxnLimits *limits, char **reterr) {
+        _cleanup_json_ json_t *records = NULL;
         _cleanup_free_ char *why = NULL;
         int r;
 
-        if (!txn_is_committed(a->transaction))
+        r = txn_log_read(a->dir, &records, NULL, reterr);
+        if (r < 0)
+                return r;
+        if (txn_state_of(records) != TXN_COMMITTED)
                 return settle(a, limits, /* retry= */ true, reterr);
         addition_event(a, EVENT_TXN_REVERTING, LOG_WARNING, NULL,
                        "Taking node %s out of the etcd cluster again (job %s).", a->nodes[a->index], a->job);
@@ -160,8 +157,8 @@ static int revert(Addition *a, const TxnLimits *limits, char **reterr) {
         addition_event(a, EVENT_TXN_REVERT_REFUSED, LOG_ERR, NULL,
                        "Node %s stays, and nothing was changed: it cannot be taken out: %s", a->nodes[a->index],
                        error_text(why, r));
-        r = txn_refuse_revert(a->transaction, error_text(why, r), reterr);
-        return r < 0 ? r : TXN_REJECTED;
+        r = addition_end_look(a, limits, error_text(why, r), reterr);
+        return r != 0 ? r : TXN_REJECTED;
 }
 
 /* A descriptor that becomes, and stays, readable at SIGTERM or SIGINT. */

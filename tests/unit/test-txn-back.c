@@ -122,6 +122,41 @@ static void test_refuse_revert(void **state) {
         assert_string_equal(txn_reason_of(records), "somebody changed it");
 }
 
+static TxnState logged_state(bool *ret_looking) {
+        _cleanup_json_ json_t *records = NULL;
+
+        assert_int_equal(txn_log_read(dir, &records, NULL, NULL), 0);
+        *ret_looking = txn_is_looking(records);
+        return txn_state_of(records);
+}
+
+/* Who looks holds the hosts: until that is over, it is not at its end, stuck in between or not. */
+static void test_look(void **state) {
+        _cleanup_(txn_freep) Txn *t = NULL;
+        bool looking;
+
+        new_world();
+        assert_int_equal(drive(false, 0), TXN_COMMITTED);
+        assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+        assert_int_equal(logged_state(&looking), TXN_COMMITTED);
+        assert_false(looking);
+        assert_int_equal(txn_look(t, NULL), 0);
+        assert_int_equal(logged_state(&looking), TXN_FORWARD);
+        assert_true(looking);
+        assert_int_equal(txn_end(t, TXN_STUCK, "a host is away", NULL), TXN_STUCK);
+        assert_int_equal(logged_state(&looking), TXN_STUCK);
+        assert_true(looking);
+        assert_int_equal(txn_refuse_revert(t, "too late", NULL), 0);
+        assert_int_equal(logged_state(&looking), TXN_COMMITTED);
+        assert_false(looking);
+
+        assert_int_equal(txn_look(t, NULL), 0);
+        assert_int_equal(txn_revert(t, "asked for", NULL), TXN_ROLLED_BACK);
+        assert_int_equal(logged_state(&looking), TXN_ROLLED_BACK);
+        assert_false(looking);
+        assert_int_equal(bits(), 0);
+}
+
 static long log_size(void) {
         _cleanup_free_ char *path = format("%s/log.jsonl", dir);
         struct stat st;
@@ -223,6 +258,7 @@ int main(void) {
                 cmocka_unit_test(test_revert),
                 cmocka_unit_test(test_revert_killed_everywhere),
                 cmocka_unit_test(test_refuse_revert),
+                cmocka_unit_test(test_look),
                 cmocka_unit_test(test_stuck_again_and_again),
                 cmocka_unit_test(test_stuck_without_an_answer),
                 cmocka_unit_test(test_going_down),

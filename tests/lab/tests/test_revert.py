@@ -5,6 +5,8 @@ import unittest
 
 from support import COMMITTED, CONF, REJECTED, ROLLED_BACK, STUCK, LabCase, address, members, states
 
+LOCK = "/var/lib/dhetcd/host/lock.json"
+
 
 class Revert:
     def setUp(self):
@@ -129,7 +131,7 @@ class RevertFaults(LabCase):
     def test_1_the_worker_dies_while_it_looks(self):
         self.add(address(2))
         job, hosts = self.newest_job()["job"], states(self.lab)
-        lock = self.lab.host("dh1").path("/var/lib/dhetcd/host/lock.json")
+        lock = self.lab.host("dh1").path(LOCK)
         self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
         try:
             self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
@@ -171,6 +173,36 @@ class RevertFaults(LabCase):
         self.lab.exec("dh2", ["systemctl", "start", "dh-etcd"])
         self.dhetcd("settle", job)
         self.assertEqual(self.job(job)["state"], "rolled-back")
+        self.lab.exec("dh1", ["rm", CONF])
+        self.assert_unchanged(before, list_before)
+
+    # What it locked to look is released, however long a host is away.
+    def test_3_a_host_is_away_while_it_looks(self):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=5\n")
+        before, list_before = states(self.lab), members(self.lab)
+        self.add(address(2))
+        job = self.newest_job()["job"]
+        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
+        self.disarm()
+        self.lab.write("dh1", self.FAILPOINTS, "revert.look.locked wait\n", 0o600)
+        try:
+            self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+            self.wait("the hosts are locked", reached.exists)
+            self.lab.cut_power("dh2")
+        finally:
+            self.disarm()
+        self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck", 120)
+        self.assertIn(f"a lock is left: {address(2)}", self.job(job)["text"])
+        self.lab.boot("dh2")
+        lock = self.lab.host("dh2").path(LOCK)
+        self.assertTrue(lock.exists())
+
+        self.lab.wait_healthy(2)
+        done = self.dhetcd("settle", job)
+        self.assertEqual(self.job(job)["state"], "committed", done.stdout + done.stderr)
+        self.assertFalse(lock.exists())
+        self.assert_nothing_left()
+        self.assertEqual(self.dhetcd("rollback", job).returncode, COMMITTED)
         self.lab.exec("dh1", ["rm", CONF])
         self.assert_unchanged(before, list_before)
 
