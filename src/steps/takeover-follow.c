@@ -151,12 +151,29 @@ static int prove(Addition *a, Host *own, char **reterr) {
                                            : 0;
 }
 
+/* etcd asks nobody whose job it is: what this host asked of it last may have come after the other one had looked. */
+static int remove_learner(Addition *a, char **reterr) {
+        _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
+        const EtcdMember *found;
+        int r;
+
+        if (addition_new_node(a)->member_id == 0)
+                return 0;
+        r = cluster_members(a, &members, reterr);
+        if (r < 0)
+                return r;
+        found = etcd_members_find_id(members, addition_new_node(a)->member_id);
+        return found && found->learner ? step_add_learner.undo(a, reterr) : 0;
+}
+
 static int settle_here(Addition *a, const Takeover *t, char **reterr) {
         Host *own = addition_this_host(a);
         int r = 0;
 
         if (streq(t->outcome, "rolled-back")) {
-                r = restore(a, own, reterr);
+                r = remove_learner(a, reterr);
+                if (r >= 0)
+                        r = restore(a, own, reterr);
                 if (r >= 0)
                         r = prove(a, own, reterr);
         }

@@ -58,6 +58,9 @@ class Takeover(TakeoverCase):
             self.lab.exec(NEW, ["mv", "/root/kept-client", "/etc/sysconfig/deephaven/etcd/client/root"])
             said = self.take_over(job, REJECTED)
             self.assertIn(f"{address(1)} answers and knows the job", said)
+            self.lab.exec("dh1", ["mv", "/root/.ssh/authorized_keys", "/root/kept-keys"])
+            self.assertIn(f"{address(1)} answers, though not as it should", self.take_over(job, REJECTED))
+            self.lab.exec("dh1", ["mv", "/root/kept-keys", "/root/.ssh/authorized_keys"])
             self.assertEqual(self.lab.exec("dh1", ["dhetcd", "cancel", job]).returncode, 0)
             self.wait("the job has ended", lambda: self.newest_job()["state"] != "running")
         finally:
@@ -125,6 +128,36 @@ class Takeover(TakeoverCase):
         self.assert_voters(4)
         self.assert_configs(4)
         self.assert_nothing_left()
+
+
+class TakeoverLearner(TakeoverCase):
+    """etcd heeds the old host all the same."""
+
+    lab_options = {"hosts": 4, "members": 3, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
+    FAILPOINTS = "/var/lib/dhetcd/failpoints"
+
+    def test_added_after_the_end(self):
+        """What the old host's worker adds when all is over already is not left."""
+        before, list_before = states(self.lab), members(self.lab)
+        at = self.lab.host("dh1").path(self.FAILPOINTS)
+        self.lab.write("dh1", self.FAILPOINTS, "run.add-learner.after-intent wait\n", 0o600)
+        try:
+            self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+            job = self.newest_job()["job"]
+            self.wait("the learner is to be added", at.with_name("failpoints.reached").exists, 120)
+            self.lab.cut_link("dh1")
+            done = self.dhetcd("settle", "--takeover", job, host="dh2")
+            self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
+            self.lab.mend_link("dh1")
+            self.lab.wait_healthy(3)
+        finally:
+            for suffix in ("", ".hit", ".reached"):
+                at.with_name("failpoints" + suffix).unlink(missing_ok=True)
+        self.wait("dh1 has ended the job", lambda: self.job(job)["state"] != "running", 120)
+        self.assertEqual(self.job(job)["state"], "rolled-back", self.job(job))
+        log = self.lab.read("dh1", f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl")
+        self.assertIn('"member-id"', log)  # it was added
+        self.assert_unchanged(before, list_before)
 
 
 class TakeoverOfMany(TakeoverCase):
