@@ -236,7 +236,7 @@ static const Hint *hint_for(const char *words) {
 
 static int not_reached(HostClient *h, char **reterr) {
         const char *words = host_connection_last_words(h->connection);
-        const Hint *hint;
+        const Hint *hint = words ? hint_for(h->connection->words) : NULL;
         int r;
 
         if (h->local)
@@ -245,12 +245,11 @@ static int not_reached(HostClient *h, char **reterr) {
         else if (!words)
                 r = fail(reterr, -EHOSTUNREACH, "%s: ssh ended without a word; try: ssh -v %s", h->address, h->address);
         else {
-                hint = hint_for(h->connection->words);
                 if (strncmp(words, "ssh: ", 5) == 0)
                         words += 5;
                 if (hint)
-                        r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s (%s %s)", h->address, words, hint->hint,
-                                 h->address);
+                        r = fail(reterr, hint->lasting ? -EACCES : -EHOSTUNREACH, "%s: ssh: %s (%s %s)", h->address,
+                                 words, hint->hint, h->address);
                 else
                         r = fail(reterr, -EHOSTUNREACH, "%s: ssh: %s", h->address, words);
         }

@@ -11,9 +11,9 @@
  *
  * Every call has a deadline in microseconds and ends early with -ECANCELED when the cancel descriptor becomes readable.
  * Failures: negative errno and *reterr beginning with the host's address. -EBUSY for DHETCD_ERROR_BUSY, -EINVAL for
- * DHETCD_ERROR_REJECTED, -EREMOTEIO for DHETCD_ERROR_FAILED, -EACCES for denied, -ENOPKG where no dhetcdd is there,
- * -ESTALE for DHETCD_ERROR_TAKEN_OVER, -EHOSTUNREACH where ssh could not reach it or log in (text: ssh's own last
- * line), -ETIMEDOUT. */
+ * DHETCD_ERROR_REJECTED, -EREMOTEIO for DHETCD_ERROR_FAILED, -EACCES for denied, by ssh or there, -ENOPKG where no
+ * dhetcdd is there, -ESTALE for DHETCD_ERROR_TAKEN_OVER, -EHOSTUNREACH where ssh could not reach it (text: ssh's own
+ * last line), -ETIMEDOUT. */
 
 #include <stdbool.h>
 #include <stdint.h>
