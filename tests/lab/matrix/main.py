@@ -161,7 +161,7 @@ def show_recorded(files):
     table = Table([])
     results.fill(table, files)
     table.show(timed=False)
-    return 1 if table.wrong else 0
+    return table.status(table.declared)
 
 
 def main():

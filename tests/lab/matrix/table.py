@@ -6,6 +6,7 @@ import time
 import typing
 
 GOOD = ("committed", "rolled-back", "rejected", "canceled")
+COLUMNS = (*GOOD, "missed", "other")  # missed: it ended well, and the point was not come to
 
 
 class Result(typing.NamedTuple):
@@ -24,7 +25,8 @@ class Table:
 
     def count(self, point, fault, result):
         self.cases += 1
-        kind, fault = result.outcome if result.outcome in GOOD else "other", fault.split(":")[-1].split("@")[0]
+        kind = "other" if result.outcome not in GOOD else result.outcome if result.hit else "missed"
+        fault = fault.split(":")[-1].split("@")[0]
         self.outcomes[kind] += 1
         self.by_fault.setdefault(fault, collections.Counter())[kind] += 1
         self.by_phase.setdefault(point.split(".")[0] if "." in point else "random", collections.Counter())[kind] += 1
@@ -43,12 +45,12 @@ class Table:
 
     def show(self, timed=True):
         for title, rows in (("fault", self.by_fault), ("phase", self.by_phase)):
-            print(f"\n{title:32}" + "".join(f"{kind:>13}" for kind in (*GOOD, "other"))
+            print(f"\n{title:32}" + "".join(f"{kind:>13}" for kind in COLUMNS)
                   + ("  longest gap" if title == "fault" else ""))
             for name in sorted(rows):
-                print(f"{name:32}" + "".join(f"{rows[name][kind]:13}" for kind in (*GOOD, "other"))
+                print(f"{name:32}" + "".join(f"{rows[name][kind]:13}" for kind in COLUMNS)
                       + (f"{self.gaps[name]:11.1f} s" if title == "fault" else ""))
-        counts = ", ".join(f"{self.outcomes[name]} {name}" for name in (*GOOD, "other"))
+        counts = ", ".join(f"{self.outcomes[name]} {name}" for name in COLUMNS)
         took = f" in {(time.monotonic() - self.began) / 60:.1f} minutes" if timed else ""
         print(f"\n{len(self.declared)} points declared, {len(self.hit & set(self.declared))} hit; "
               f"{self.cases} cases{took}: {counts}")
@@ -62,7 +64,10 @@ class Table:
             print(f"  {place:32} {'#' * n} {n}")
 
     def status(self, tried):
-        """1 where anything is wrong, or where a point was tried and never hit."""
+        """1 where anything is wrong, where a point was tried and never hit, or where there was no time for any."""
+        if self.cases == 0:
+            print("no case was run")
+            return 1
         never = [p for p in self.declared if p in tried and p not in self.hit]
         if never:
             print("never hit: " + " ".join(never))
