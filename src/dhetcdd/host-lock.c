@@ -11,9 +11,10 @@
 #define LOCK_PATH DHETCD_HOST_DIR "/lock.json"
 #define LOCK_SIZE_MAX 4096U
 
-int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char **reterr) {
-        _cleanup_free_ char *text = NULL, *job = NULL, *holder = NULL;
+/* 1: it is held, 0: not. */
+static int read_lock(json_t **ret, char **reterr) {
         _cleanup_json_ json_t *lock = NULL;
+        _cleanup_free_ char *text = NULL;
         int r;
 
         r = read_file(LOCK_PATH, LOCK_SIZE_MAX, false, &text, NULL);
@@ -26,6 +27,17 @@ int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char 
         if (!json_get_string(lock, "job") || !json_get_string(lock, "holder"))
                 return fail(reterr, -EBADMSG,
                             "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it", LOCK_PATH);
+        *ret = TAKE_PTR(lock);
+        return 1;
+}
+
+int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char **reterr) {
+        _cleanup_free_ char *job = NULL, *holder = NULL;
+        _cleanup_json_ json_t *lock = NULL;
+        int r = read_lock(&lock, reterr);
+
+        if (r <= 0)
+                return r;
         job = strdup(json_get_string(lock, "job"));
         holder = strdup(json_get_string(lock, "holder"));
         if (!job || !holder)
@@ -34,6 +46,16 @@ int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char 
         *ret_holder = TAKE_PTR(holder);
         *ret_since = (uint64_t) json_get_integer(lock, "since_usec", 0);
         return 1;
+}
+
+int host_lock_txn(char **ret, char **reterr) {
+        _cleanup_json_ json_t *lock = NULL;
+        int r = read_lock(&lock, reterr);
+
+        if (r <= 0 || !json_get_string(lock, "txn"))
+                return r < 0 ? r : 0;
+        *ret = strdup(json_get_string(lock, "txn"));
+        return *ret ? 1 : -ENOMEM;
 }
 
 static int busy(HostOperation *op, const char *job, const char *holder, uint64_t since) {
@@ -73,7 +95,8 @@ int host_lock_write(HostOperation *op, const char *holder) {
         _cleanup_free_ char *text = NULL;
         int r;
 
-        lock = json_pack("{ss ss sI}", "job", op->job, "holder", holder, "since_usec", (json_int_t) now_real());
+        lock = json_pack("{ss ss ss sI}", "job", op->job, "txn", op->txn, "holder", holder, "since_usec",
+                         (json_int_t) now_real());
         text = lock ? json_to_text(lock, JSON_COMPACT) : NULL;
         if (!text)
                 return -ENOMEM;

@@ -164,7 +164,8 @@ const char *host_own_address(char ret[static 256]);
 
 /* host-lock.c */
 int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since,
-                   char **reterr) _must_check_; /* 1 held, 0 not */
+                   char **reterr) _must_check_;            /* 1 held, 0 not */
+int host_lock_txn(char **ret, char **reterr) _must_check_; /* 1 and whose it is; 0 not held, or not known. Owned */
 int begin_lock(HostOperation *op) _must_check_;
 int begin_unlock(HostOperation *op) _must_check_;
 int check_lock(HostOperation *op) _must_check_;

@@ -7,6 +7,7 @@
 #include "basic/fs.h"
 #include "basic/string-util.h"
 #include "bus/names.h"
+#include "host-history.h"
 #include "host-operation.h"
 #include "manager-internal.h"
 #include "txn/txn-log.h"
@@ -27,8 +28,14 @@ static void takeover_done(Takeover *t) {
 
 /* ---- what this host knows ---- */
 
-/* The newest transaction of the job that this host has a plan of; 0 where none. */
-static size_t newest_plan(const char *job) {
+/* The transaction that holds this host: a job that is taken back is at an older one than its newest. Else the newest of
+ * the job that this host has a plan of; 0 where none. */
+static size_t find_transaction(const char *job) {
+        _cleanup_free_ char *held = NULL;
+        size_t length = strlen(job);
+
+        if (host_lock_txn(&held, NULL) > 0 && txn_is_valid(held) && strncmp(held, job, length) == 0)
+                return strtoul(held + length + 1, NULL, 10);
         for (size_t n = JOB_NODES_MAX; n > 0; n--) {
                 _cleanup_free_ char *txn = format("%s-%zu", job, n), *path = txn ? host_plan_path(txn) : NULL;
 
@@ -57,7 +64,7 @@ static int read_plan(const char *job, size_t n, json_t **ret, char **reterr) {
 
 /* -ENOENT: nothing is known of the job. */
 static int find_plan(const char *job, size_t *ret_n, json_t **ret, char **reterr) {
-        *ret_n = newest_plan(job);
+        *ret_n = find_transaction(job);
         if (*ret_n == 0)
                 return fail(reterr, -ENOENT,
                             "This host has no record of a job '%.64s'. Run it on a host that the job changes: a member "
