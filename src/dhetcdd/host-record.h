@@ -15,6 +15,8 @@
 typedef struct HostRecord HostRecord;
 
 /* What names an operation. `verb` may be NULL; `arguments` is a digest of all of them. */
+#define HOST_REPAIR_ARGUMENTS "repair" /* of a Restore that no worker asked for: host-repair.c */
+
 typedef struct HostKey {
         const char *step, *operation, *verb, *arguments;
 } HostKey;

@@ -66,7 +66,7 @@ static int oldest(const char *txn, char *const *steps, const char **ret, char **
 /* ---- putting back ---- */
 
 static int mark_restored(HostRecord *record, const char *step, char **reterr) {
-        HostKey key = { .step = step, .operation = "Restore", .arguments = "repair" };
+        HostKey key = { .step = step, .operation = "Restore", .arguments = HOST_REPAIR_ARGUMENTS };
 
         return host_record_is_open(record, step, key.operation) ? 0 : host_record_intent(record, &key, NULL, reterr);
 }

@@ -111,6 +111,7 @@ static int add_intents(HostOperation *op, json_t *list) {
                 return r;
         json_array_foreach (records, i, record)
                 if (streq(json_get_string(record, "type"), "intent") &&
+                    !streq(json_get_string(record, "arguments"), HOST_REPAIR_ARGUMENTS) &&
                     json_array_append_new(list, json_sprintf("%s %s %s", json_get_string(record, "step") ?: "",
                                                              json_get_string(record, "operation") ?: "",
                                                              json_get_string(record, "verb") ?: "")) < 0)

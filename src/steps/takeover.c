@@ -212,6 +212,11 @@ static int find_new_node(Addition *a, char **reterr) {
         return txn_remember(a->transaction, "member-id", json_integer((json_int_t) found->id), reterr);
 }
 
+/* Of what comes after the promotion the files are put back only where all of it is. */
+static bool was_taken_back(Addition *a) {
+        return a->promoted && has_intent(addition_new_node(a), "finish Restore ");
+}
+
 static int assume(Addition *a, char **reterr) {
         _cleanup_free_ char *why =
                 format("its host %s is gone, and %s took it over", a->taken_over_from, addition_this_host(a)->address);
@@ -226,7 +231,7 @@ static int assume(Addition *a, char **reterr) {
         if (r >= 0)
                 r = note_restarts(a, reterr);
         if (r >= 0)
-                r = txn_assume(a->transaction, was_begun, a->promoted, why, reterr);
+                r = txn_assume(a->transaction, was_begun, a->promoted, was_taken_back(a), why, reterr);
         if (r < 0)
                 return r;
         FAILPOINT("takeover", "assume", "applied");

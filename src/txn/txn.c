@@ -422,7 +422,7 @@ static int go_forward(Txn *t, char **reterr) {
 static bool may_have_happened(const Txn *t, size_t i) {
         Progress p = t->progress[i];
 
-        return t->steps[i]->point_of_no_return && (p == STEP_BEGUN || (p == STEP_UNDOING && !t->reverted));
+        return t->steps[i]->point_of_no_return && !t->reverted && (p == STEP_BEGUN || p == STEP_UNDOING);
 }
 
 /* Step i failed. Where it is the point of no return, and it happened all the same (a lost reply, a failed proof), the
@@ -483,7 +483,14 @@ static int resolve(Txn *t, size_t i, int error, const char *why, char **reterr) 
         return r < 0 ? r : go_forward(t, reterr);
 }
 
-/* One step that the other host began, or did not. Up to the point of no return; what comes after it is still to do. */
+/* One record with a sentence. */
+static int note_why(Txn *t, const char *type, const char *why, char **reterr) {
+        _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
+
+        return fields ? txn_log_append(t->log, type, fields, reterr) : -ENOMEM;
+}
+
+/* One step that the other host began, or did not. What comes after the point of no return is still to do, or undone. */
 static int assume_step(Txn *t, size_t i, bool begun, bool committed, char **reterr) {
         const Step *s = t->steps[i];
         int r;
@@ -504,20 +511,19 @@ static int assume_step(Txn *t, size_t i, bool begun, bool committed, char **rete
         return record(t, "done", i, 0, NULL, reterr);
 }
 
-int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool committed, const char *why, char **reterr) {
-        _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
+int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool committed, bool reverted, const char *why,
+               char **reterr) {
         bool past = false;
-        int r;
 
-        if (!fields)
-                return -ENOMEM;
-        for (size_t i = 0; i < t->n_steps && !past; i++) {
-                past = t->steps[i]->point_of_no_return;
-                r = assume_step(t, i, begun(t->world, t->steps[i]), committed, reterr);
+        for (size_t i = 0; i < t->n_steps && (!past || reverted); i++) {
+                int r = assume_step(t, i, begun(t->world, t->steps[i]), committed, reterr);
+
+                past = past || t->steps[i]->point_of_no_return;
                 if (r < 0)
                         return r;
         }
-        return committed ? 0 : txn_log_append(t->log, "failed", fields, reterr);
+        t->reverted = reverted;
+        return committed && !reverted ? 0 : note_why(t, reverted ? "revert" : "failed", why, reterr);
 }
 
 int txn_end(Txn *t, TxnState state, const char *why, char **reterr) {
@@ -564,13 +570,6 @@ int txn_settle(Txn *t, char **reterr) {
                 if (may_have_happened(t, i - 1))
                         return resolve(t, i - 1, -EOWNERDEAD, why, reterr);
         return go_back(t, nothing_asked(t) ? TXN_REJECTED : TXN_ROLLED_BACK, why, reterr);
-}
-
-/* One record with a sentence. */
-static int note_why(Txn *t, const char *type, const char *why, char **reterr) {
-        _cleanup_json_ json_t *fields = json_pack("{ss}", "why", why);
-
-        return fields ? txn_log_append(t->log, type, fields, reterr) : -ENOMEM;
 }
 
 int txn_look(Txn *t, char **reterr) {

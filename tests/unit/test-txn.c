@@ -127,7 +127,7 @@ static void test_assumes(void **state) {
                         _cleanup_(txn_freep) Txn *t = NULL;
 
                         assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
-                        assert_int_equal(txn_assume(t, bit_is_set, committed, "its host is gone", NULL), 0);
+                        assert_int_equal(txn_assume(t, bit_is_set, committed, false, "its host is gone", NULL), 0);
                 }
                 assert_end(drive(true, 0), committed ? TXN_COMMITTED : begun == 1 ? TXN_REJECTED : TXN_ROLLED_BACK);
                 for (unsigned i = 0; i <= COMMIT; i++)
@@ -135,6 +135,22 @@ static void test_assumes(void **state) {
                 if (!committed)
                         assert_string_equal(w->last_why, "its host is gone");
         }
+}
+
+/* The other host was taking it back: so does whoever goes on, though the point of no return is in force still. */
+static void test_assumes_reverted(void **state) {
+        new_world();
+        for (unsigned i = 0; i < STEPS; i++)
+                w->bit[i] = true;
+        for (unsigned twice = 0; twice < 2; twice++) {
+                _cleanup_(txn_freep) Txn *t = NULL;
+
+                assert_int_equal(txn_new(dir, plan, STEPS, &ops, &(TxnLimits){}, NULL, &t, NULL), 0);
+                assert_int_equal(txn_assume(t, bit_is_set, true, true, "its host is gone", NULL), 0);
+        }
+        assert_end(drive(true, 0), TXN_ROLLED_BACK);
+        for (unsigned i = 0; i <= COMMIT; i++)
+                assert_false(w->bit[i]);
 }
 
 static void test_ends(void **state) {
@@ -158,6 +174,7 @@ int main(void) {
                 cmocka_unit_test(test_killed_everywhere),
                 cmocka_unit_test(test_remembers),
                 cmocka_unit_test(test_assumes),
+                cmocka_unit_test(test_assumes_reverted),
                 cmocka_unit_test(test_ends),
         };
 

@@ -160,6 +160,46 @@ class TakeoverLearner(TakeoverCase):
         self.assert_unchanged(before, list_before)
 
 
+class TakeoverOfRevert(TakeoverCase):
+    """A job that was being taken back when its host was lost: the node votes still, and is taken out all the same."""
+
+    lab_options = {"hosts": 5, "members": 3, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
+    FAILPOINTS = "/var/lib/dhetcd/failpoints"
+
+    def setUp(self):
+        self.before, self.list_before = states(self.lab), members(self.lab)
+        self.lab.write("dh1", self.FAILPOINTS, "undo.promote.before-intent wait\n", 0o600)
+
+    def end_elsewhere(self, job):
+        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
+        self.wait("the voter is to be removed", reached.exists, 120)
+        self.lab.cut_power("dh1")
+        for suffix in ("", ".hit", ".reached"):
+            self.lab.host("dh1").path(self.FAILPOINTS + suffix).unlink(missing_ok=True)
+        done = self.dhetcd("settle", "--takeover", job, host="dh2")
+        self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
+        self.assertEqual(len(members(self.lab)), 3)
+        self.boot()
+        self.wait("dh1 has ended the job", lambda: self.job(job)["state"] == "rolled-back", 120)
+        self.lab.wait_healthy(3)
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_asked_for(self):
+        self.add(address(4))
+        job = self.newest_job()["job"]
+        self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+        self.end_elsewhere(job)
+
+    def test_second_node_failed(self):
+        """Its newest transaction is over already."""
+        self.lab.break_script("dh5", "enable_dh_etcd_systemd", "fail")
+        try:
+            self.assertEqual(self.dhetcd("add", "--no-block", address(4), address(5)).returncode, 0)
+            self.end_elsewhere(self.newest_job()["job"])
+        finally:
+            self.lab.mend("dh5", "enable_dh_etcd_systemd")
+
+
 class TakeoverOfMany(TakeoverCase):
     """A job of two nodes: what was added before stays, what was not begun stays out."""
 
