@@ -91,6 +91,8 @@ int addition_end_look(Addition *a, const TxnLimits *limits, const char *why, cha
 int addition_settle_look(Addition *a, const TxnLimits *limits, char **reterr) {
         int r = addition_load_plan(a, reterr);
 
+        if (r >= 0)
+                r = addition_set_holder(a, reterr);
         if (r < 0)
                 return r;
         FOREACH_HOST (h, a)
