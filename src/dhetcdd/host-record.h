@@ -14,9 +14,9 @@
 
 typedef struct HostRecord HostRecord;
 
-/* What names an operation. `verb` may be NULL; `arguments` is a digest of all of them. */
 #define HOST_REPAIR_ARGUMENTS "repair" /* of a Restore that no worker asked for: host-repair.c */
 
+/* What names an operation. `verb` may be NULL; `arguments` is a digest of all of them. */
 typedef struct HostKey {
         const char *step, *operation, *verb, *arguments;
 } HostKey;

@@ -101,7 +101,8 @@ static int apply(void *world, char **reterr) {
                         return fail(reterr, r, "%s", error_text(why, r));
                 if (until == 0) {
                         until = now_boot() + RETURN_WAIT;
-                        addition_progress(a, "trying again for 15 s: %s", error_text(why, r));
+                        addition_progress(a, "trying again for %u s: %s", (unsigned) (RETURN_WAIT / USEC_PER_SEC),
+                                          error_text(why, r));
                 }
                 r = addition_sleep(a, USEC_PER_SEC);
                 if (r < 0)

@@ -11,17 +11,8 @@
 /* ---- who is there ---- */
 
 bool cluster_may_pass(int error) {
-        switch (error) {
-        case -EHOSTDOWN:
-        case -ETIMEDOUT:
-        case -ECONNREFUSED:
-        case -ECONNRESET:
-        case -ENETUNREACH:
-        case -EHOSTUNREACH:
-                return true;
-        default:
-                return false;
-        }
+        return error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ECONNRESET ||
+               error == -ETIMEDOUT || error == -EHOSTDOWN;
 }
 
 int cluster_leader(Addition *a, Host **ret, char **reterr) {

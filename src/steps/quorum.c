@@ -3,6 +3,7 @@
 #include "quorum.h"
 
 #include "basic/error.h"
+#include "cluster.h"
 
 #define ASK_TIMEOUT (3 * USEC_PER_SEC)
 #define ROUNDS 4U
@@ -29,11 +30,6 @@ int quorum_add(Quorum *q, const char *address, const char *client_url) {
         return v->address && v->client_url ? 0 : -ENOMEM;
 }
 
-static bool is_silence(int error) {
-        return error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ECONNRESET ||
-               error == -ETIMEDOUT || error == -EHOSTDOWN;
-}
-
 static int ask(Addition *a, QuorumVoter *v) {
         int r;
 
@@ -43,7 +39,7 @@ static int ask(Addition *a, QuorumVoter *v) {
         if (r == -ECANCELED)
                 return r;
         if (r < 0)
-                v->answer = is_silence(r) ? QUORUM_SILENT : QUORUM_UNCLEAR;
+                v->answer = cluster_may_pass(r) ? QUORUM_SILENT : QUORUM_UNCLEAR;
         else
                 v->answer = r > 0 ? QUORUM_LEADER : QUORUM_NO_LEADER;
         return 0;
