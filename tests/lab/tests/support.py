@@ -16,6 +16,7 @@ sys.path.insert(0, str(LAB))
 from dhlab import Lab, LabError, fingerprint, run  # noqa: E402  pylint: disable=wrong-import-position
 
 CONF = "/etc/dhetcd/dhetcd.conf.d/50-test.conf"
+FAILPOINTS = "/var/lib/dhetcd/failpoints"
 EVENTS = LAB.parents[1] / "src" / "basic" / "event.h"
 BOOT_UNITS = ("dhetcd-repair.service", "dhetcd-recover.service", "dhetcd-recover.timer")
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
@@ -169,6 +170,22 @@ class LabCase(unittest.TestCase):
 
     def wait(self, what, condition, timeout=120):
         return run.wait_until(what, condition, timeout)
+
+    # -- failpoints, where the lab is built with them ----------------------------------------
+    def failpoints(self, suffix="", host="dh1"):
+        return self.lab.host(host).path(FAILPOINTS + suffix)
+
+    def wait_at(self, point, host="dh1"):
+        """Who comes to the point there waits, until disarm()."""
+        self.lab.write(host, FAILPOINTS, f"{point} wait\n", 0o600)
+
+    def is_reached(self, host="dh1"):
+        return self.failpoints(".reached", host).exists()
+
+    def disarm(self, *hosts):
+        for host in hosts or ("dh1",):
+            for suffix in ("", ".hit", ".reached"):
+                self.failpoints(suffix, host).unlink(missing_ok=True)
 
     def has_learner(self):
         return any(m.get("isLearner") for m in self.lab.members()["members"])

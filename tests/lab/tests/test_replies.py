@@ -4,18 +4,14 @@
 import time
 import unittest
 
-from support import COMMITTED, ROLLED_BACK, LabCase, address, members, states
+from support import COMMITTED, FAILPOINTS, ROLLED_BACK, LabCase, address, members, states
 
-FAILPOINTS = "/var/lib/dhetcd/failpoints"
 NEW = "dh3"
 
 
 class LostReplies(LabCase):
     sample = 0.34
     lab_options = {"hosts": 3, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
-
-    def failpoints(self, suffix=""):
-        return self.lab.host("dh1").path(FAILPOINTS + suffix)
 
     def losing(self, calls, what):
         """Does it; each call's answer is lost once, and each was really asked."""
@@ -25,8 +21,7 @@ class LostReplies(LabCase):
             what()
             hit = self.failpoints(".hit").read_text().split()
         finally:
-            for suffix in ("", ".hit"):
-                self.failpoints(suffix).unlink(missing_ok=True)
+            self.disarm()
         for point in points:
             self.assertIn(point, hit)
 
@@ -62,15 +57,14 @@ class LostReplies(LabCase):
     def test_link_down_in_the_backup(self):
         """No quorum for longer than one question to etcd may take: the snapshot is taken when there is one again."""
         before, list_before = states(self.lab), members(self.lab)
-        self.lab.write("dh1", FAILPOINTS, "run.lock.after-done wait\n", 0o600)
+        self.wait_at("run.lock.after-done")
         try:
             job = self.dhetcd("add", "--no-block", address(3)).stdout.strip()
-            self.wait("the point is reached", self.failpoints(".reached").exists)
+            self.wait("the point is reached", self.is_reached)
             self.lab.cut_link("dh1")
             self.lab.break_connections("dh1")
         finally:
-            for suffix in ("", ".hit", ".reached"):
-                self.failpoints(suffix).unlink(missing_ok=True)
+            self.disarm()
         time.sleep(14)
         self.lab.mend_link("dh1")
         self.wait("the job has ended", lambda: self.job(job)["state"] != "running", 120)

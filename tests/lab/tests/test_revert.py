@@ -122,11 +122,17 @@ class RevertFaults(LabCase):
     """Faults in the middle of a rollback of two voters to one."""
 
     lab_options = {"hosts": 2, "members": 1, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
-    FAILPOINTS = "/var/lib/dhetcd/failpoints"
 
-    def disarm(self):
-        for suffix in ("", ".hit", ".reached"):
-            self.lab.host("dh1").path(self.FAILPOINTS + suffix).unlink(missing_ok=True)
+    def take_back_until(self, point):
+        """The job of a node that is taken out again, and waits there."""
+        self.addCleanup(self.disarm)
+        self.add(address(2))
+        job = self.newest_job()["job"]
+        self.disarm()
+        self.wait_at(point)
+        self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
+        self.wait(f"{point} is reached", self.is_reached)
+        return job
 
     def test_1_the_worker_dies_while_it_looks(self):
         self.add(address(2))
@@ -150,21 +156,12 @@ class RevertFaults(LabCase):
     def test_2_the_voter_is_away_just_then(self):
         self.lab.write("dh1", CONF, "[settle]\nBudgetSec=5\n")
         before, list_before = states(self.lab), members(self.lab)
-        self.add(address(2))
-        job = self.newest_job()["job"]
-        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
+        job = self.take_back_until("undo.promote.before-intent")
+        files = states(self.lab)["dh2"]["files"]
+        self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
         self.disarm()
-        self.lab.write("dh1", self.FAILPOINTS, "undo.promote.before-intent wait\n", 0o600)
-        try:
-            self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
-            self.wait("the voter is to be removed", reached.exists)
-            files = states(self.lab)["dh2"]["files"]
-            self.lab.exec("dh2", ["systemctl", "stop", "dh-etcd"])
-            reached.unlink()
-            self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck")
-            self.assertEqual(states(self.lab)["dh2"]["files"], files)
-        finally:
-            self.disarm()
+        self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck")
+        self.assertEqual(states(self.lab)["dh2"]["files"], files)
         # No other job is begun meanwhile: it would wait for the hosts that this one holds.
         refused = self.dhetcd("add", "10.128.1.77")
         self.assertEqual(refused.returncode, REJECTED)
@@ -180,17 +177,9 @@ class RevertFaults(LabCase):
     def test_3_a_host_is_away_while_it_looks(self):
         self.lab.write("dh1", CONF, "[settle]\nBudgetSec=5\n")
         before, list_before = states(self.lab), members(self.lab)
-        self.add(address(2))
-        job = self.newest_job()["job"]
-        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
+        job = self.take_back_until("revert.look.locked")
+        self.lab.cut_power("dh2")
         self.disarm()
-        self.lab.write("dh1", self.FAILPOINTS, "revert.look.locked wait\n", 0o600)
-        try:
-            self.assertEqual(self.dhetcd("rollback", "--no-block", job).returncode, 0)
-            self.wait("the hosts are locked", reached.exists)
-            self.lab.cut_power("dh2")
-        finally:
-            self.disarm()
         self.wait("the job is stuck", lambda: self.job(job)["state"] == "stuck", 120)
         self.assertIn(f"a lock is left: {address(2)}", self.job(job)["text"])
         self.lab.boot("dh2")

@@ -337,29 +337,23 @@ class ReleaseCutShort(SettleCase):
     """The undo was proved, and the worker dies between two releases."""
 
     lab_options = {**SettleCase.lab_options, "meson_options": ["-Dfailpoints=true"]}
-    FAILPOINTS = "/var/lib/dhetcd/failpoints"
-
-    def reached(self, host):
-        return self.lab.host(host).path(self.FAILPOINTS + ".reached").exists()
 
     def test_next_job_has_changed_a_host(self):
         """What was released is not proved once more: others may have changed it since."""
         self.lab.break_script(NEW, "enable_dh_etcd_systemd", "fail")
         try:
-            self.lab.write("dh1", self.FAILPOINTS, "settle.begin wait\n", 0o600)
-            self.lab.write("dh2", self.FAILPOINTS, "host.Unlock.released wait\n", 0o600)
+            self.wait_at("settle.begin")
+            self.wait_at("host.Unlock.released", "dh2")
             self.assertEqual(self.dhetcd("add", "--no-block", address(3)).returncode, 0)
-            self.wait("dh2 is released", lambda: self.reached("dh2"), 120)
+            self.wait("dh2 is released", lambda: self.is_reached("dh2"), 120)
             self.worker("KILL")
-            self.wait("it is about to be settled", lambda: self.reached("dh1"))
+            self.wait("it is about to be settled", self.is_reached)
             self.assertTrue(self.lab.host(NEW).path("/var/lib/dhetcd/host/lock.json").exists())
             self.lab.exec("dh2", ["cp", "-a", CONFIG, "/root/config.yaml"])
             self.lab.exec("dh2", ["sh", "-c", f"echo '# of the next job' >>{CONFIG}"])
         finally:
             self.lab.mend(NEW, "enable_dh_etcd_systemd")
-            for host in ("dh1", "dh2"):
-                for suffix in ("", ".hit", ".reached"):
-                    self.lab.host(host).path(self.FAILPOINTS + suffix).unlink(missing_ok=True)
+            self.disarm("dh1", "dh2")
         self.wait_end("rolled-back", 60)
         self.assertIn("# of the next job", self.lab.read("dh2", CONFIG))
         self.lab.exec("dh2", ["cp", "-a", "/root/config.yaml", CONFIG])

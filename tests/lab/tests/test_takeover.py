@@ -134,25 +134,22 @@ class TakeoverLearner(TakeoverCase):
     """etcd heeds the old host all the same."""
 
     lab_options = {"hosts": 4, "members": 3, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
-    FAILPOINTS = "/var/lib/dhetcd/failpoints"
 
     def test_added_after_the_end(self):
         """What the old host's worker adds when all is over already is not left."""
         before, list_before = states(self.lab), members(self.lab)
-        at = self.lab.host("dh1").path(self.FAILPOINTS)
-        self.lab.write("dh1", self.FAILPOINTS, "run.add-learner.after-intent wait\n", 0o600)
+        self.wait_at("run.add-learner.after-intent")
         try:
             self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
             job = self.newest_job()["job"]
-            self.wait("the learner is to be added", at.with_name("failpoints.reached").exists, 120)
+            self.wait("the learner is to be added", self.is_reached, 120)
             self.lab.cut_link("dh1")
             done = self.dhetcd("settle", "--takeover", job, host="dh2")
             self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
             self.lab.mend_link("dh1")
             self.lab.wait_healthy(3)
         finally:
-            for suffix in ("", ".hit", ".reached"):
-                at.with_name("failpoints" + suffix).unlink(missing_ok=True)
+            self.disarm()
         self.wait("dh1 has ended the job", lambda: self.job(job)["state"] != "running", 120)
         self.assertEqual(self.job(job)["state"], "rolled-back", self.job(job))
         log = self.lab.read("dh1", f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl")
@@ -164,18 +161,15 @@ class TakeoverOfRevert(TakeoverCase):
     """A job that was being taken back when its host was lost: the node votes still, and is taken out all the same."""
 
     lab_options = {"hosts": 5, "members": 3, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
-    FAILPOINTS = "/var/lib/dhetcd/failpoints"
 
     def setUp(self):
         self.before, self.list_before = states(self.lab), members(self.lab)
-        self.lab.write("dh1", self.FAILPOINTS, "undo.promote.before-intent wait\n", 0o600)
+        self.wait_at("undo.promote.before-intent")
 
     def end_elsewhere(self, job):
-        reached = self.lab.host("dh1").path(self.FAILPOINTS + ".reached")
-        self.wait("the voter is to be removed", reached.exists, 120)
+        self.wait("the voter is to be removed", self.is_reached, 120)
         self.lab.cut_power("dh1")
-        for suffix in ("", ".hit", ".reached"):
-            self.lab.host("dh1").path(self.FAILPOINTS + suffix).unlink(missing_ok=True)
+        self.disarm()
         done = self.dhetcd("settle", "--takeover", job, host="dh2")
         self.assertEqual(done.returncode, ROLLED_BACK, done.stdout + done.stderr)
         self.assertEqual(len(members(self.lab)), 3)
