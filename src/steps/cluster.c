@@ -6,7 +6,8 @@
 
 #include "basic/error.h"
 
-#define CAUGHT_UP_MARGIN 10U /* entries: what a healthy voter may lag under load between two questions */
+#define CAUGHT_UP_MARGIN 10U               /* entries: what a healthy voter may lag under load between two questions */
+#define LEADER_TIMEOUT (15 * USEC_PER_SEC) /* an election takes some seconds on a busy machine */
 
 /* ---- who is there ---- */
 
@@ -268,6 +269,27 @@ int cluster_hand_over(Addition *a, Host *leader, char **reterr) {
         return etcd_move_leader(a->etcd, leader->client_url, next->member_id, ETCD_TIMEOUT, reterr);
 }
 
+/* The member may have lost the lead by itself meanwhile, which is as good; or nobody leads for a moment. */
+static int take_lead_from(Addition *a, Host *member, char **reterr) {
+        uint64_t deadline = now_boot() + LEADER_TIMEOUT;
+
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                Host *leader;
+                int r = cluster_leader(a, &leader, &why);
+
+                if (r >= 0 && leader != member)
+                        return 0;
+                if (r >= 0)
+                        r = cluster_hand_over(a, leader, &why);
+                if (r >= 0 || r == -ECANCELED || now_boot() >= deadline)
+                        return r < 0 ? fail(reterr, r, "%s", error_text(why, r)) : 0;
+                r = addition_sleep(a, POLL_INTERVAL);
+                if (r < 0)
+                        return r;
+        }
+}
+
 int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Addition *a, const Host *h), char **reterr) {
         Host *leader;
         int r;
@@ -286,8 +308,6 @@ int cluster_rolling_restart(Addition *a, const char *step, bool (*wanted)(Additi
 
         if (!wanted(a, leader))
                 return 0;
-        r = cluster_hand_over(a, leader, reterr);
-        if (r < 0)
-                return r;
-        return cluster_restart_member(a, step, leader, reterr);
+        r = take_lead_from(a, leader, reterr);
+        return r < 0 ? r : cluster_restart_member(a, step, leader, reterr);
 }

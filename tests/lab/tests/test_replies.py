@@ -48,10 +48,12 @@ class LostReplies(LabCase):
             self.lab.mend(NEW)
         self.assert_unchanged(before, list_before)
 
-    # A restart of the leader that was not moved for sure is not done.
     def test_move_leader(self):
+        """The members tell who leads now: another one, which is what was asked for."""
         before, list_before = states(self.lab), members(self.lab)
-        self.losing(["MoveLeader"], lambda: self.add(address(3), expect=ROLLED_BACK, options=["--restart=always"]))
+        self.losing(["MoveLeader"], lambda: self.add(address(3), options=["--restart=always"]))
+        done = self.dhetcd("rollback", self.newest_job()["job"])
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
         self.assert_unchanged(before, list_before)
 
     def test_link_down_in_the_backup(self):
