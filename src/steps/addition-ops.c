@@ -112,12 +112,13 @@ static void report_end(Addition *a, const TxnReport *report) {
                           node, words->added, why);
                 break;
         case TXN_ROLLED_BACK:
-                log_event(
-                        EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
-                        report->reverted
-                                ? "Node %s was taken out again after it was %s, and everything is as it was before: %s"
-                                : "Node %s was not %s, and everything is as it was before: %s",
-                        node, words->added, why);
+                if (report->reverted)
+                        log_event(EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
+                                  "Node %s was taken out again, and everything is as it was before: %s", node, why);
+                else
+                        log_event(EVENT_TXN_ROLLED_BACK, LOG_WARNING, &context,
+                                  "Node %s was not %s, and everything is as it was before: %s", node, words->added,
+                                  why);
                 break;
         default:
                 log_event(EVENT_TXN_STUCK, report->again ? LOG_INFO : LOG_CRIT, &context,

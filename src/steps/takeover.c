@@ -151,12 +151,19 @@ static bool has_intent(const Host *h, const char *intent) {
         return listed(json_object_get(h->records, "intents"), intent);
 }
 
+/* The host that is gone may have asked for the promotion, or be about to: etcd heeds it whoever holds the locks. */
+static bool may_be_promoted(Addition *a) {
+        return a->promoted || has_snapshot(addition_new_node(a), &step_start);
+}
+
 /* A step that changes hosts takes their snapshots before anything else. What a step does to etcd, etcd itself tells. */
 static bool was_begun(void *world, const Step *s) {
         Addition *a = world;
 
         if (s == &step_lock || s == &step_add_learner)
                 return true;
+        if (s == &step_promote)
+                return may_be_promoted(a);
         FOREACH_HOST (h, a)
                 if (s->changes != 0 && has_snapshot(h, s))
                         return true;
@@ -212,9 +219,11 @@ static int find_new_node(Addition *a, char **reterr) {
         return txn_remember(a->transaction, "member-id", json_integer((json_int_t) found->id), reterr);
 }
 
-/* Of what comes after the promotion the files are put back only where all of it is. */
-static bool was_taken_back(Addition *a) {
-        return a->promoted && has_intent(addition_new_node(a), "finish Restore ");
+/* Of what comes after the promotion the files are put back only where all of it is. And where the node does not vote
+ * yet, though it may at any moment: it leaves the cluster while it is alive, as what it is then. Were it stopped first,
+ * a promotion that comes late could cost the quorum. */
+static bool is_taken_back(Addition *a) {
+        return a->promoted ? has_intent(addition_new_node(a), "finish Restore ") : may_be_promoted(a);
 }
 
 static int assume(Addition *a, char **reterr) {
@@ -231,7 +240,7 @@ static int assume(Addition *a, char **reterr) {
         if (r >= 0)
                 r = note_restarts(a, reterr);
         if (r >= 0)
-                r = txn_assume(a->transaction, was_begun, a->promoted, was_taken_back(a), why, reterr);
+                r = txn_assume(a->transaction, was_begun, a->promoted, is_taken_back(a), why, reterr);
         if (r < 0)
                 return r;
         FAILPOINT("takeover", "assume", "applied");

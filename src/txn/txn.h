@@ -32,7 +32,7 @@ typedef struct TxnReport {
         const Step *step;
         unsigned index, count; /* index from 1 */
         TxnState state;        /* with TXN_PHASE_END */
-        bool reverted;         /* with TXN_PHASE_END: it had been committed before */
+        bool reverted;         /* with TXN_PHASE_END: it had been committed, or may have been */
         int error;             /* 0 or negative errno */
         const char *why;       /* NULL or a sentence */
         bool again;            /* the same was told before, by this worker or by one before it */

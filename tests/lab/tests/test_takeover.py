@@ -156,6 +156,38 @@ class TakeoverLearner(TakeoverCase):
         self.assertIn('"member-id"', log)  # it was added
         self.assert_unchanged(before, list_before)
 
+    def promote_learner(self, *hosts):
+        """Only the leader does, where passwords are in use."""
+        learner = next(m for m in self.lab.members()["members"] if m.get("isLearner"))
+        said = [self.lab.etcdctl(host, "member", "promote", f"{int(learner['ID']):x}", check=False) for host in hosts]
+        self.assertIn(0, [done.returncode for done in said], said)
+
+    def test_promoted_after_the_decision(self):
+        """The promotion comes when it is decided already to go back: one vote more, which must not be stopped."""
+        before, list_before = states(self.lab), members(self.lab)
+        self.wait_at("run.promote.after-intent")
+        self.wait_at("takeover.assume.after-done", "dh2")
+        try:
+            self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+            job = self.newest_job()["job"]
+            self.wait("the learner is to be promoted", self.is_reached, 120)
+            self.lab.cut_power("dh1")
+            self.disarm()
+            with self.lab.writer() as writer:
+                self.assertEqual(self.dhetcd("settle", "--no-block", "--takeover", job, host="dh2").returncode, 0)
+                self.wait("it is decided", lambda: self.is_reached("dh2"), 120)
+                self.promote_learner("dh2", "dh3")
+                self.disarm("dh2")
+                self.wait("dh2 has ended the job", lambda: self.job(job, "dh2")["state"] != "running", 120)
+                writer.check(expect_writes=20)
+        finally:
+            self.disarm("dh1", "dh2")
+        self.assertEqual(self.job(job, "dh2")["state"], "rolled-back", self.job(job, "dh2"))
+        self.boot()
+        self.wait("dh1 has ended the job", lambda: self.job(job)["state"] == "rolled-back", 120)
+        self.lab.wait_healthy(3)
+        self.assert_unchanged(before, list_before)
+
 
 class TakeoverOfRevert(TakeoverCase):
     """A job that was being taken back when its host was lost: the node votes still, and is taken out all the same."""
