@@ -62,7 +62,7 @@ int host_client_set_holder(HostClient *h, const char *holder) _must_check_;
  *   "unit": { "load_state", "active_state", "sub_state", "unit_file_state", "result", "invocation_id",
  *             "n_restarts": int, "main_pid": int, "job": bool (one is queued, or under way) },
  *   "package_digest": s|null, "listening": [int] (of 2379 and 2380, those something listens on),
- *   "lock": null | { "job", "holder", "since_usec" } } */
+ *   "lock": null | { "job", "txn", "holder", "since_usec" } } */
 int host_describe(HostClient *h, uint64_t timeout, json_t **ret, char **reterr) _must_check_;
 
 /* Examine() → s: the same, and what only a doctor asks for:

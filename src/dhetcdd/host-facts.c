@@ -316,12 +316,14 @@ static void add_config(json_t *facts) {
 /* ---- ourselves ---- */
 
 static json_t *lock_facts(void) {
-        _cleanup_free_ char *job = NULL, *holder = NULL;
+        _cleanup_free_ char *job = NULL, *holder = NULL, *txn = NULL;
         uint64_t since;
 
         if (host_lock_read(&job, &holder, &since, NULL) <= 0)
                 return json_null();
-        return json_pack("{ss ss sI}", "job", job, "holder", holder, "since_usec", (json_int_t) since);
+        if (host_lock_txn(&txn, NULL) <= 0) /* a lock that an older version wrote does not tell */
+                txn = format("%s-1", job);
+        return json_pack("{ss ss* ss sI}", "job", job, "txn", txn, "holder", holder, "since_usec", (json_int_t) since);
 }
 
 static json_t *unit_facts(const UnitState *u) {

@@ -232,6 +232,7 @@ static const json_t *find_job(const json_t *facts, const char *id) {
 static void lock_left(Doctor *d, const char *address, const json_t *facts) {
         const json_t *lock = lock_of(facts);
         const char *id = json_get_string(lock, "job"), *holder = json_get_string(lock, "holder");
+        const char *txn = json_get_string(lock, "txn") ?: "";
         const json_t *there = doctor_host_facts(d, holder);
         json_t *f;
 
@@ -240,9 +241,9 @@ static void lock_left(Doctor *d, const char *address, const json_t *facts) {
         f = doctor_found(d, address, "job %s of %s holds this host, %s (%s/lock.json)", id ?: "?", holder ?: "?",
                          there ? "and has ended there, or never was" : "which does not answer", DHETCD_HOST_DIR);
         if (there) {
-                doctor_command(f, address, "busctl call org.dhetcd1 /org/dhetcd1 org.dhetcd1.Host Unlock s %s-1",
-                               doctor_plain(id, "JOB"));
-                doctor_fix(f, json_pack("{ss ss}", "job", id ?: "", "holder", holder ?: ""));
+                doctor_command(f, address, "busctl call org.dhetcd1 /org/dhetcd1 org.dhetcd1.Host Unlock s %s",
+                               doctor_plain(txn, "JOB-N"));
+                doctor_fix(f, json_pack("{ss ss}", "txn", txn, "holder", holder ?: ""));
         } else
                 doctor_command(f, NULL, "dhetcd settle --takeover %s (where that host never comes back)",
                                doctor_plain(id, "JOB"));

@@ -12,20 +12,13 @@ static const json_t *lock_left_on(const Addition *a, const Host *h) {
         return json_object_get(repair_find(a, "lock-left", h->address), "fix");
 }
 
-static char *txn_of(const json_t *left) {
-        return format("%s-1", json_get_string(left, "job") ?: "");
-}
-
 static int lock_host(Addition *a, Host *h, char **reterr) {
         const json_t *left = lock_left_on(a, h);
         char digest[DIGEST_HEX_SIZE];
         int r = 0;
 
-        if (left) {
-                _cleanup_free_ char *txn = txn_of(left);
-
-                r = txn ? host_unlock(h->client, txn, CALL_TIMEOUT, reterr) : -ENOMEM;
-        }
+        if (left)
+                r = host_unlock(h->client, json_get_string(left, "txn"), CALL_TIMEOUT, reterr);
         if (r >= 0)
                 r = host_lock(h->client, a->txn, addition_this_host(a)->address, CALL_TIMEOUT, reterr);
         return r < 0 ? r : host_snapshot(h->client, a->txn, step_repair_lock.name, CALL_TIMEOUT, digest, reterr);
@@ -65,13 +58,11 @@ static int prove_undone(Addition *a, char **reterr) {
 /* The lock that was left is given back as well: all is as it was. */
 static int release(Addition *a, Host *h, char **reterr) {
         const json_t *left = lock_left_on(a, h);
-        _cleanup_free_ char *txn = NULL;
         int r = host_unlock(h->client, a->txn, CALL_TIMEOUT, reterr);
 
-        if (r < 0 || !left)
-                return r;
-        txn = txn_of(left);
-        return txn ? host_lock(h->client, txn, json_get_string(left, "holder"), CALL_TIMEOUT, reterr) : -ENOMEM;
+        return r < 0 || !left ? r
+                              : host_lock(h->client, json_get_string(left, "txn"), json_get_string(left, "holder"),
+                                          CALL_TIMEOUT, reterr);
 }
 
 static int undo(void *world, char **reterr) {

@@ -7,27 +7,23 @@
 #include "rescue.h"
 #include "steps.h"
 
-static char *name_of_stuck(const Addition *a) {
-        return format("%s-1", a->rescue.job);
+/* The lock that rescue-look found; NULL: there was none. */
+static const json_t *lock_of_stuck(const Addition *a) {
+        return txn_recall(a->transaction, "lock");
 }
 
 static int take_over(Addition *a, Host *own, char **reterr) {
-        _cleanup_free_ char *stuck = NULL;
+        const json_t *lock = lock_of_stuck(a);
 
-        if (!a->rescue.job)
-                return 0;
-        stuck = name_of_stuck(a);
-        return stuck ? host_unlock(own->client, stuck, CALL_TIMEOUT, reterr) : -ENOMEM;
+        return lock ? host_unlock(own->client, json_get_string(lock, "txn"), CALL_TIMEOUT, reterr) : 0;
 }
 
 static int give_back(Addition *a, Host *own, char **reterr) {
-        const char *holder = json_string_value(txn_recall(a->transaction, "lock-holder"));
-        _cleanup_free_ char *stuck = NULL;
+        const json_t *lock = lock_of_stuck(a);
 
-        if (!a->rescue.job || !holder)
-                return 0;
-        stuck = name_of_stuck(a);
-        return stuck ? host_lock(own->client, stuck, holder, CALL_TIMEOUT, reterr) : -ENOMEM;
+        return lock ? host_lock(own->client, json_get_string(lock, "txn"), json_get_string(lock, "holder"),
+                                CALL_TIMEOUT, reterr)
+                    : 0;
 }
 
 static int apply(void *world, char **reterr) {

@@ -230,8 +230,8 @@ static int save(Addition *a, const RescueView *v, char **reterr) {
         if (!a->cluster_id)
                 return -ENOMEM;
         r = remember_lost(a, v, reterr);
-        if (r >= 0 && json_get_string(lock, "holder"))
-                r = txn_remember(a->transaction, "lock-holder", json_string(json_get_string(lock, "holder")), reterr);
+        if (r >= 0 && json_is_object(lock))
+                r = txn_remember(a->transaction, "lock", json_deep_copy(lock), reterr);
         return r < 0 ? r : addition_save_plan(a, reterr);
 }
 

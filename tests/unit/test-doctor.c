@@ -180,9 +180,9 @@ static const struct {
         { "lock-left",
           "10.0.0.2",
           "has ended there",
-          "Unlock s 12345678-1",
+          "Unlock s 12345678-2",
           true,
-          { { F "lock", "{'job':'12345678','holder':'10.0.0.1'}" } } },
+          { { F "lock", "{'job':'12345678','txn':'12345678-2','holder':'10.0.0.1'}" } } },
         { "lock-left",
           "10.0.0.2",
           "does not answer",
@@ -331,7 +331,7 @@ static void test_all(void **state) {
 static void test_plain(void **state) {
         _cleanup_json_ json_t *facts = healthy(), *findings = NULL;
 
-        set(facts, F "lock", "{'job':'1; reboot','holder':'10.0.0.1'}");
+        set(facts, F "lock", "{'job':'12345678','txn':'1; reboot','holder':'10.0.0.1'}");
         set(facts, F "data_directory.path", "'/x$(reboot)'");
         set(facts, F "data_owners.0.uid", "0");
         findings = doctor_examine(facts);
