@@ -177,6 +177,7 @@ class LabCase(unittest.TestCase):
 
     def wait_at(self, point, host="dh1"):
         """Who comes to the point there waits, until disarm()."""
+        self.disarm(host)  # it is for the first visit, and an earlier test may have come by
         self.lab.write(host, FAILPOINTS, f"{point} wait\n", 0o600)
 
     def is_reached(self, host="dh1"):
