@@ -275,13 +275,13 @@ static int take_lead_from(Addition *a, Host *member, char **reterr) {
 
         for (;;) {
                 _cleanup_free_ char *why = NULL;
-                Host *leader;
+                Host *leader = NULL;
                 int r = cluster_leader(a, &leader, &why);
 
                 if (r >= 0 && leader != member)
                         return 0;
                 if (r >= 0)
-                        r = cluster_hand_over(a, leader, &why);
+                        r = cluster_hand_over(a, member, &why);
                 if (r >= 0 || r == -ECANCELED || now_boot() >= deadline)
                         return r < 0 ? fail(reterr, r, "%s", error_text(why, r)) : 0;
                 r = addition_sleep(a, POLL_INTERVAL);
