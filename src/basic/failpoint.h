@@ -13,8 +13,8 @@
  * They are there, and not in /run, because the worker may write there and a power cut must not hide what was hit.
  * Actions: kill (SIGKILL to oneself), wait (at most 60 s), enospc and eio (every write and fsync of a regular file by
  * this process fails with that errno, from now until 3 s after the first that did, or until the first of these files is
- * removed). "reply.CALL lose", with a call that changes etcd's members: etcd did it, and its answer
- * is lost; these are not listed. */
+ * removed). "reply.CALL lose", with a call that changes etcd's members: etcd did it, and its answer is lost; these are
+ * not listed. */
 
 #include <stdbool.h>
 

@@ -79,8 +79,9 @@ int txn_run(Txn *t, char **reterr) _must_check_;
 int txn_settle(Txn *t, char **reterr) _must_check_;
 
 /* The log of a transaction that another host drove, as far as the world tells: the steps that `begun` names, as begun,
- * or, where `committed`, as done; where it was being taken back after that, `reverted`. Only txn_settle() is left to
- * do. `why` is why it is not run to its end. May be repeated after a crash. */
+ * or, where `committed`, as done. `reverted`: it was being taken back after that, or is to be, without asking once more
+ * whether the point of no return happened. Only txn_settle() is left to do. `why` is why it is not run to its end. May
+ * be repeated after a crash. */
 int txn_assume(Txn *t, bool (*begun)(void *world, const Step *step), bool committed, bool reverted, const char *why,
                char **reterr) _must_check_;
 
