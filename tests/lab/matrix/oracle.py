@@ -87,12 +87,12 @@ def job_of(lab, job, host=None):
 # -- how it ended -------------------------------------------------------------------------------
 def check_end(lab, job, may_be_untold, revert, may_be_retold=False):
     """A closed set of ends, the same in the log, the job, the journal, the bus and the exit code, and each only once.
-    A job that is taken back has ended before, as committed."""
+    A job that is taken back has ended before, as committed, but for one that another host took over before that."""
     state = job_of(lab, job)["state"]
     need(state in ENDED, f"the job is {state}: {job_of(lab, job).get('text')}")
     of_job = log(lab, job)
     ends = [r["state"] for r in of_job if r["type"] == "end"]
-    reverted = any(r["type"] == "revert" for r in of_job)
+    reverted = {"commit", "revert"} <= {r["type"] for r in of_job}
     of_txn = "rejected" if state == "canceled" else state  # by somebody, and so refused before its first change
     expected = ["committed", of_txn] if reverted else [of_txn]
     need(ends == expected or not ends and of_txn == "rejected", f"the job is {state}, its log ended as {ends}")
