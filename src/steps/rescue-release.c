@@ -10,7 +10,9 @@
 static int check(void *world, char **reterr) {
         Addition *a = world;
 
-        return a->rescue.snapshot ? skip_step(reterr, "a restored snapshot needs no force-new-cluster") : 1;
+        return a->rescue.snapshot && rescue_has_answered(a)
+                       ? skip_step(reterr, "a restored snapshot needs no force-new-cluster")
+                       : 1;
 }
 
 static int apply(void *world, char **reterr) {
@@ -18,6 +20,11 @@ static int apply(void *world, char **reterr) {
         Host *own = addition_this_host(a);
         int r;
 
+        if (!rescue_has_answered(a)) { /* the power was cut in rescue-start: its start, to the end */
+                r = rescue_start_alone(a, step_rescue_release.name, reterr);
+                if (r < 0 || a->rescue.snapshot)
+                        return r;
+        }
         r = host_force_new_cluster(own->client, a->txn, step_rescue_release.name, false, CALL_TIMEOUT, reterr);
         if (r < 0)
                 return r;

@@ -193,6 +193,32 @@ class Rescue(RescueCase):
         self.bring_dh2_back()
         self.assert_nothing_left()
 
+    def test_6_power_cut_in_the_start(self):
+        """Whether etcd was ready before the power cut nobody knows after it: what it acknowledged is not taken back."""
+        self.lose_dh2()
+        self.lab.exec("dh1", ["mv", "/usr/bin/etcd", "/usr/bin/etcd.away"])
+        self.lab.write("dh1", "/usr/bin/etcd", "#!/bin/sh\n[ -e /run/slow ] && exec sleep 60\nexit 1\n", 0o755)
+        self.lab.write("dh1", "/run/slow", "")  # gone with this boot
+        try:
+            self.assertEqual(self.dhetcd("--no-block", "rescue", YES).returncode, 0)
+            job = self.newest_job()["job"]
+            log = f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl"
+            self.wait("etcd is to be started", lambda: '"boot"' in self.lab.read("dh1", log) and self.lab.exec(
+                "dh1", ["systemctl", "is-enabled", "dh-etcd"], check=False).returncode == 0)
+            self.lab.cut_power("dh1")
+            self.lab.boot("dh1", wait=False)
+            self.wait("it is tried again", lambda: any("tried again" in str(e["MESSAGE"]) for e in self.journal(job)),
+                      120)
+        finally:
+            self.lab.exec("dh1", ["mv", "/usr/bin/etcd.away", "/usr/bin/etcd"])
+        self.wait("the rescue is settled", lambda: self.job(job)["state"] not in ("queued", "running"), 300)
+        if self.job(job)["state"] == "stuck":
+            self.assertEqual(self.dhetcd("settle", job).returncode, COMMITTED)
+        self.assertEqual(self.job(job)["state"], "committed")
+        self.assert_voters(1)
+        self.bring_dh2_back()
+        self.assert_nothing_left()
+
 
 class RescueSecond(RescueCase):
     """The first node is lost: the second goes on under its own number, and a new first one gets the free number."""
