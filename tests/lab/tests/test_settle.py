@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from support import COMMITTED, CONF, ROLLED_BACK, STUCK, LabCase, When, address, members, states
+from support import COMMITTED, CONF, REJECTED, ROLLED_BACK, STUCK, LabCase, When, address, members, states
 
 from dhlab import cgroup
 
@@ -249,8 +249,8 @@ class Settle(SettleCase):
         self.assert_unchanged(self.before, self.list_before)
 
     # Somebody changes etcd's password in the middle: nothing more can be asked of it until it is the old one again.
-    def check_password_changed(self, step):
-        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=4\n")
+    def check_password_changed(self, step, meanwhile=lambda job: None):
+        self.lab.write("dh1", CONF, "[settle]\nBudgetSec=4\n[job]\nKeepJobs=1\n")
         old = self.lab.read("dh1", "/etc/sysconfig/deephaven/etcd/client/root/password").strip()
 
         def change(new, **kwargs):
@@ -258,8 +258,9 @@ class Settle(SettleCase):
         changed = When(self.lab, step, "intent", lambda: change("another"))
         output = self.add(address(3), expect=STUCK)
         changed.done()
-        self.lab.exec("dh1", ["rm", CONF])
         job = self.newest_job()["job"]
+        meanwhile(job)
+        self.lab.exec("dh1", ["rm", CONF])
         for words in ("user or password is wrong", f"dhetcd settle {job}"):
             self.assertIn(words, output)
         change(old, password="another")
@@ -271,7 +272,24 @@ class Settle(SettleCase):
         self.check_password_changed("narrow")
 
     def test_5_password_changed_in_sync(self):
-        self.check_password_changed("sync")
+        """In the meantime its log is damaged, and other jobs end: it is kept, and nothing is done from a damaged log."""
+        self.check_password_changed("sync", self.check_kept)
+
+    def check_kept(self, job):
+        for _ in range(3):
+            self.assertIn(job, self.add(address(3), expect=REJECTED))
+        self.assertEqual(self.job(job)["state"], "stuck")
+        log = self.lab.host("dh1").path(f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl")
+        whole, hosts = log.read_bytes(), states(self.lab)
+        at = whole.index(b'"done"') + 1
+        log.write_bytes(whole[:at] + b"D" + whole[at + 1:])
+        done = self.dhetcd("settle", job)
+        self.assertEqual(done.returncode, STUCK, done.stdout + done.stderr)
+        told = done.stdout + done.stderr + self.dhetcd("show", job).stdout
+        for words in (f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl", "is damaged", "/var/lib/dhetcd/store"):
+            self.assertIn(words, told)
+        self.assertEqual((self.job(job)["state"], states(self.lab)), ("stuck", hosts))
+        log.write_bytes(whole)
 
     def retries(self, job):
         return [e for e in self.journal(job) if e.get("DHETCD_PHASE") == "stuck"]
