@@ -22,6 +22,13 @@ static int note_boot(Addition *a, char **reterr) {
         return txn_remember(a->transaction, "boot", json_string(sd_id128_to_string(id, text)), reterr);
 }
 
+/* What is known by now no boot takes away again. */
+static int forget_boot(Addition *a, char **reterr) {
+        int r = txn_remember(a->transaction, "boot", json_null(), reterr);
+
+        return r < 0 ? r : 0;
+}
+
 int rescue_start_alone(Addition *a, const char *step, char **reterr) {
         Host *own = addition_this_host(a);
         uint64_t timeout = a->config->step_timeout_usec;
@@ -81,20 +88,18 @@ static int happened(void *world, char **reterr) {
         if (json_is_true(json_object_get(unit, "job")))
                 return fail(reterr, -EAGAIN, "%s: a job of systemd for %s is not done yet", own->address, DH_ETCD_UNIT);
         if (streq(state, "inactive") || streq(state, "failed") || streq(sub_state, "auto-restart"))
-                return 0;
+                return boot ? forget_boot(a, reterr) : 0;
         r = rescue_is_alone(a, reterr);
         return r != 0 ? r : -EAGAIN;
 }
 
-/* From here on a boot says nothing: it is known that etcd never was ready. Disabled first: a boot must not start it on
- * what is taken back. rescue-stop's undo enables it again. */
+/* Disabled first: a boot must not start it on what is taken back. rescue-stop's undo enables it again. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         HostClient *own = addition_this_host(a)->client;
-        int r;
+        int r = 0;
 
-        r = txn_remember(a->transaction, "boot", json_null(), reterr);
-        if (r >= 0 && json_is_true(txn_recall(a->transaction, "enabled")))
+        if (json_is_true(txn_recall(a->transaction, "enabled")))
                 r = host_manage_unit(own, a->txn, "rescue-start-undo", "disable", CALL_TIMEOUT, reterr);
         return r < 0 ? r
                      : host_manage_unit(own, a->txn, "rescue-start-undo", "stop", a->config->step_timeout_usec, reterr);
