@@ -9,6 +9,7 @@ TREES = ("/etc", "/var/lib/dhetcd", "/usr/illumon", "/root", "/tmp")
 OURS = ("dhetcd-recover", "dhetcd-add", "dhetcd-repair")
 # As the kernel cuts their names.
 PROCESSES = ("ssh", "dhetcd-worker", "systemd-stdio-b")
+UNITS = ("dhetcd-txn-*", "dhetcd-exec-*", "dhetcd-look-*", "dhetcd-install-*", "dhetcd-installer-*")
 
 
 def lines(lab, host, argv):
@@ -16,8 +17,7 @@ def lines(lab, host, argv):
 
 
 def units(lab, host):
-    for line in lines(lab, host, ["systemctl", "list-units", "--plain", "--no-legend", "--all", "dhetcd-txn-*",
-                                  "dhetcd-exec-*"]):
+    for line in lines(lab, host, ["systemctl", "list-units", "--plain", "--no-legend", "--all", *UNITS]):
         yield f"unit {line}"
     for line in lines(lab, host, ["systemctl", "--failed", "--plain", "--no-legend"]):
         if "dhetcd-add@" not in line:
@@ -39,6 +39,8 @@ def files(host):
         yield "a lock"
     for marker in state.glob("jobs/*/open"):
         yield f"an open job {marker.parent.name}"
+    for runtime in host.path("/run").glob("dhetcd-*"):
+        yield f"runtime directory {runtime.name}"
     for tree in TREES:
         top = host.path(tree)
         for path in top.rglob("*.dhetcd-*") if top.exists() else ():

@@ -17,6 +17,7 @@ TXN_EVENTS = {"committed": EVENT + "09", "rolled-back": EVENT + "0a", "rejected"
 JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected": EVENT + "03", "stuck": EVENT + "06",
               "canceled": EVENT + "07"}
 KEYS = "/schema/"
+OUR_KEYS = "dhetcd/"
 ETCD_PORTS = {2379, 2380}
 
 
@@ -50,12 +51,12 @@ def members(lab):
             for m in lab.members()["members"]}
 
 
-def keys(lab):
+def keys(lab, prefix=KEYS):
     """What was in the cluster before any writer."""
     client = Client(lab)
     wait_until("a member takes calls", client.connect, 20)
     try:
-        return client.read_prefix(KEYS)
+        return client.read_prefix(prefix)
     finally:
         client.close()
 
@@ -199,6 +200,8 @@ def check_data(lab, before, writer, count, fault=None):
     gap, allowed = writer.check()["longest_gap"], faults.longest_gap(fault)
     need(gap <= allowed, f"for {gap} s no write was acknowledged, {allowed} s are allowed")
     need(keys(lab) == before.keys, "keys from before the job are lost or changed")
+    ours = keys(lab, OUR_KEYS)
+    need(not ours, f"keys of the job are left: {ours}")
     wait_until("all members have the same HashKV at the same revision",
                lambda: len(hashes(lab, lab.hosts[:count])) == 1, 20, every=0.3)
 
@@ -224,6 +227,8 @@ def check_host_records(lab, job, state, hosts=None, but=None):
     for host in hosts or lab.hosts:
         path = host.path(f"/var/lib/dhetcd/host/{job}-1/log.jsonl")
         need(path.exists() or state != "committed", f"{host.name} has no record of the job")
+        kept = list(host.path("/var/lib/dhetcd/store/snapshots").glob(f"{job}-1.*.json"))
+        need(kept or state != "committed", f"{host.name} has no snapshot of the job")
         left = [one for one in records.left_open(records.read(path)) if one.split()[0] != but]
         need(not left, f"{host.name}: begun and never ended: {', '.join(left)}")
 

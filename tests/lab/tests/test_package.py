@@ -120,6 +120,10 @@ class Package(LabCase):
         self.assertEqual(home, "drwxr-xr-x root root\ndrwx------ dhetcd-ssh dhetcd-ssh\n")
         self.assertEqual(list(self.lab.host(host).path(SSH_KEYS + "/.ssh").iterdir()), [])
 
+    def assert_no_failpoints(self, host):
+        for program in ("/usr/bin/dhetcd", "/usr/libexec/dhetcd/dhetcdd", "/usr/libexec/dhetcd/dhetcd-worker"):
+            self.assertNotIn(b"failpoints\0", self.lab.host(host).path(program).read_bytes(), program)
+
     def assert_not_removed(self, host, why):
         refused = self.dpkg(host, "-r", "dhetcd", check=False)
         self.assertNotEqual(refused.returncode, 0)
@@ -209,6 +213,7 @@ class Package(LabCase):
         self.assertEqual(failed, "")
         self.assert_enabled_as_preset("dh1")
         self.assert_users("dh1")
+        self.assert_no_failpoints("dh1")
         self.lab.exec("dh2", ["systemctl", "disable", "--now", "dhetcd-recover.timer"])
 
         self.lab.break_script("dh1", "config_generator", "hang")
