@@ -316,14 +316,14 @@ static void add_config(json_t *facts) {
 /* ---- ourselves ---- */
 
 static json_t *lock_facts(void) {
-        _cleanup_free_ char *job = NULL, *holder = NULL, *txn = NULL;
-        uint64_t since;
+        _cleanup_(host_lock_done) HostLock lock = {};
 
-        if (host_lock_read(&job, &holder, &since, NULL) <= 0)
+        if (host_lock_read(&lock, NULL) <= 0)
                 return json_null();
-        if (host_lock_txn(&txn, NULL) <= 0) /* a lock that an older version wrote does not tell */
-                txn = format("%s-1", job);
-        return json_pack("{ss ss* ss sI}", "job", job, "txn", txn, "holder", holder, "since_usec", (json_int_t) since);
+        if (!lock.txn)
+                lock.txn = format("%s-1", lock.job);
+        return json_pack("{ss ss* ss sI}", "job", lock.job, "txn", lock.txn, "holder", lock.holder, "since_usec",
+                         (json_int_t) lock.since_usec);
 }
 
 static json_t *unit_facts(const UnitState *u) {

@@ -11,9 +11,28 @@
 #define LOCK_PATH DHETCD_HOST_DIR "/lock.json"
 #define LOCK_SIZE_MAX 4096U
 
-/* 1: it is held, 0: not. */
-static int read_lock(json_t **ret, char **reterr) {
-        _cleanup_json_ json_t *lock = NULL;
+void host_lock_done(HostLock *lock) {
+        free(lock->job);
+        free(lock->holder);
+        free(lock->txn);
+}
+
+static int parse_lock(const char *text, HostLock *ret) {
+        _cleanup_json_ json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        const char *job = json_get_string(json, "job"), *holder = json_get_string(json, "holder");
+        const char *txn = json_get_string(json, "txn");
+
+        if (!job || !holder)
+                return -EBADMSG;
+        *ret = (HostLock){ .job = strdup(job),
+                           .holder = strdup(holder),
+                           .txn = txn ? strdup(txn) : NULL,
+                           .since_usec = (uint64_t) json_get_integer(json, "since_usec", 0) };
+        return ret->job && ret->holder && (!txn || ret->txn) ? 1 : -ENOMEM;
+}
+
+int host_lock_read(HostLock *ret, char **reterr) {
+        _cleanup_(host_lock_done) HostLock lock = {};
         _cleanup_free_ char *text = NULL;
         int r;
 
@@ -22,66 +41,40 @@ static int read_lock(json_t **ret, char **reterr) {
                 return 0;
         if (r < 0)
                 return fail(reterr, r, "%s cannot be read: %s", LOCK_PATH, strerror(-r));
-
-        lock = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_get_string(lock, "job") || !json_get_string(lock, "holder"))
-                return fail(reterr, -EBADMSG,
-                            "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it", LOCK_PATH);
-        *ret = TAKE_PTR(lock);
-        return 1;
-}
-
-int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since, char **reterr) {
-        _cleanup_free_ char *job = NULL, *holder = NULL;
-        _cleanup_json_ json_t *lock = NULL;
-        int r = read_lock(&lock, reterr);
-
-        if (r <= 0)
+        r = parse_lock(text, &lock);
+        if (r == -EBADMSG)
+                return fail(reterr, r, "%s is damaged; if no job runs (see \"dhetcd list\" on all hosts), remove it",
+                            LOCK_PATH);
+        if (r < 0)
                 return r;
-        job = strdup(json_get_string(lock, "job"));
-        holder = strdup(json_get_string(lock, "holder"));
-        if (!job || !holder)
-                return -ENOMEM;
-        *ret_job = TAKE_PTR(job);
-        *ret_holder = TAKE_PTR(holder);
-        *ret_since = (uint64_t) json_get_integer(lock, "since_usec", 0);
+        *ret = lock;
+        lock = (HostLock){};
         return 1;
 }
 
-int host_lock_txn(char **ret, char **reterr) {
-        _cleanup_json_ json_t *lock = NULL;
-        int r = read_lock(&lock, reterr);
-
-        if (r <= 0 || !json_get_string(lock, "txn"))
-                return r < 0 ? r : 0;
-        *ret = strdup(json_get_string(lock, "txn"));
-        return *ret ? 1 : -ENOMEM;
-}
-
-static int busy(HostOperation *op, const char *job, const char *holder, uint64_t since) {
-        time_t seconds = (time_t) (since / USEC_PER_SEC);
+static int busy(HostOperation *op, const HostLock *lock) {
+        time_t seconds = (time_t) (lock->since_usec / USEC_PER_SEC);
         char when[64] = "";
         struct tm tm;
 
         if (localtime_r(&seconds, &tm))
                 strftime(when, sizeof(when), "%F %T %Z", &tm);
         op->error_name = DHETCD_ERROR_BUSY;
-        return fail(&op->why, -EBUSY, "held by job %s of %s since %s; see there: dhetcd show %s", job, holder, when,
-                    job);
+        return fail(&op->why, -EBUSY, "held by job %s of %s since %s; see there: dhetcd show %s", lock->job,
+                    lock->holder, when, lock->job);
 }
 
 /* 1: the operation's own job holds it; 0: nobody does. */
 static int look(HostOperation *op) {
-        _cleanup_free_ char *job = NULL, *holder = NULL;
-        uint64_t since = 0;
+        _cleanup_(host_lock_done) HostLock lock = {};
         int r;
 
-        r = host_lock_read(&job, &holder, &since, &op->why);
+        r = host_lock_read(&lock, &op->why);
         if (r <= 0)
                 return r;
-        if (!streq(job, op->job))
-                return busy(op, job, holder, since);
-        return op->holder[0] == '\0' || streq(holder, op->holder) ? 1 : host_takeover_fail(op, holder, NULL);
+        if (!streq(lock.job, op->job))
+                return busy(op, &lock);
+        return op->holder[0] == '\0' || streq(lock.holder, op->holder) ? 1 : host_takeover_fail(op, lock.holder, NULL);
 }
 
 int host_lock_check(HostOperation *op) {

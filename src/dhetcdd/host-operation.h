@@ -163,9 +163,13 @@ bool step_is_valid(const char *step);
 const char *host_own_address(char ret[static 256]);
 
 /* host-lock.c */
-int host_lock_read(char **ret_job, char **ret_holder, uint64_t *ret_since,
-                   char **reterr) _must_check_;            /* 1 held, 0 not */
-int host_lock_txn(char **ret, char **reterr) _must_check_; /* 1 and whose it is; 0 not held, or not known. Owned */
+typedef struct HostLock {
+        char *job, *holder;
+        char *txn; /* NULL where an older version wrote it */
+        uint64_t since_usec;
+} HostLock;
+void host_lock_done(HostLock *lock);
+int host_lock_read(HostLock *ret, char **reterr) _must_check_; /* 1 held, 0 not */
 int begin_lock(HostOperation *op) _must_check_;
 int begin_unlock(HostOperation *op) _must_check_;
 int check_lock(HostOperation *op) _must_check_;

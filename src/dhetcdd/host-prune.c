@@ -19,16 +19,15 @@ static bool in_use(const Host *h, const char *txn) {
 
 static int find_old(char ***ret, char **reterr) {
         _cleanup_(config_freep) Config *config = NULL;
-        _cleanup_free_ char *job = NULL, *holder = NULL;
-        uint64_t since;
+        _cleanup_(host_lock_done) HostLock lock = {};
         int r;
 
         r = config_load(NULL, &config, NULL, reterr);
         if (r >= 0)
-                r = host_lock_read(&job, &holder, &since, reterr);
+                r = host_lock_read(&lock, reterr);
         if (r < 0)
                 return r;
-        return host_history_old(&host_history, job, &(HistoryLimits){ config->keep_jobs, config->keep_days },
+        return host_history_old(&host_history, lock.job, &(HistoryLimits){ config->keep_jobs, config->keep_days },
                                 now_real(), ret, reterr);
 }
 

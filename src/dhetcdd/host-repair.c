@@ -118,13 +118,12 @@ static int repair_txn(const char *job, const char *txn, char **reterr) {
 }
 
 int host_repair(char **reterr) {
-        _cleanup_free_ char *job = NULL, *holder = NULL;
+        _cleanup_(host_lock_done) HostLock lock = {};
         _cleanup_(closedirp) DIR *d = NULL;
         int r, result = 0, n = 0;
         struct dirent *e;
-        uint64_t since;
 
-        r = host_lock_read(&job, &holder, &since, reterr);
+        r = host_lock_read(&lock, reterr);
         if (r <= 0)
                 return r;
         FAILPOINT("boot", "repair", "begin");
@@ -132,9 +131,9 @@ int host_repair(char **reterr) {
         if (!d)
                 return fail(reterr, -errno, "%s cannot be listed: %s", DHETCD_HOST_DIR, strerror(errno));
         while ((errno = 0, e = readdir(d))) {
-                if (!txn_is_valid(e->d_name) || strncmp(e->d_name, job, JOB_SIZE - 1) != 0)
+                if (!txn_is_valid(e->d_name) || strncmp(e->d_name, lock.job, JOB_SIZE - 1) != 0)
                         continue;
-                r = repair_txn(job, e->d_name, result < 0 ? NULL : reterr);
+                r = repair_txn(lock.job, e->d_name, result < 0 ? NULL : reterr);
                 RET_GATHER(result, r);
                 n += r > 0;
         }

@@ -120,17 +120,17 @@ static int add_intents(HostOperation *op, json_t *list) {
 }
 
 int begin_recall(HostOperation *op) {
-        _cleanup_free_ char *path = host_plan_path(op->txn), *own = NULL, *job = NULL, *holder = NULL, *text = NULL;
+        _cleanup_free_ char *path = host_plan_path(op->txn), *own = NULL, *text = NULL;
         _cleanup_json_ json_t *records = NULL, *outcome = read_outcome(op->txn);
         json_t *snapshots = json_array(), *intents = json_array();
-        uint64_t since;
+        _cleanup_(host_lock_done) HostLock lock = {};
         int r;
 
         own = format("%s/%s/job.json", DHETCD_JOBS_DIR, op->job);
         records = json_pack("{so so}", "snapshots", snapshots, "intents", intents);
         if (!path || !own || !records)
                 return -ENOMEM;
-        r = host_lock_read(&job, &holder, &since, &op->why);
+        r = host_lock_read(&lock, &op->why);
         if (r >= 0)
                 r = add_snapshots(op->txn, snapshots, &op->why);
         if (r >= 0)
@@ -142,7 +142,8 @@ int begin_recall(HostOperation *op) {
         if (r < 0)
                 return r;
 
-        if (json_object_set_new(records, "holder", streq(job, op->job) ? json_string(holder) : json_null()) < 0)
+        if (json_object_set_new(records, "holder", streq(lock.job, op->job) ? json_string(lock.holder) : json_null()) <
+            0)
                 return -ENOMEM;
         if (outcome && (json_object_set_new(records, "outcome",
                                             json_string(json_get_string(outcome, "outcome") ?: "unknown")) < 0 ||
@@ -181,21 +182,21 @@ int check_take_lock(HostOperation *op) {
 }
 
 int begin_take_lock(HostOperation *op) {
-        _cleanup_free_ char *job = NULL, *present = NULL;
+        _cleanup_(host_lock_done) HostLock lock = {};
         const char *holder = host_operation_string(op, "holder");
-        uint64_t since;
         int r;
 
-        r = host_lock_read(&job, &present, &since, &op->why);
+        r = host_lock_read(&lock, &op->why);
         if (r < 0)
                 return r;
-        if (r > 0 && streq(job, op->job) && streq(present, holder))
+        if (r > 0 && streq(lock.job, op->job) && streq(lock.holder, holder))
                 return host_operation_answer(op, json_array());
-        if (r > 0 && streq(job, op->job) && !streq(present, host_operation_string(op, "from")))
-                return host_takeover_fail(op, present, NULL);
-        if (r > 0 && !streq(job, op->job)) {
+        if (r > 0 && streq(lock.job, op->job) && !streq(lock.holder, host_operation_string(op, "from")))
+                return host_takeover_fail(op, lock.holder, NULL);
+        if (r > 0 && !streq(lock.job, op->job)) {
                 op->error_name = DHETCD_ERROR_BUSY;
-                return fail(&op->why, -EBUSY, "held by job %s of %s; see there: dhetcd show %s", job, present, job);
+                return fail(&op->why, -EBUSY, "held by job %s of %s; see there: dhetcd show %s", lock.job, lock.holder,
+                            lock.job);
         }
 
         r = host_takeover_check(op);
@@ -223,16 +224,16 @@ int check_close(HostOperation *op) {
 
 /* The outcome first: there is no moment at which neither lock nor outcome keeps the old worker off. */
 int begin_close(HostOperation *op) {
-        _cleanup_free_ char *path = outcome_path(op->txn), *job = NULL, *holder = NULL;
+        _cleanup_free_ char *path = outcome_path(op->txn);
+        _cleanup_(host_lock_done) HostLock lock = {};
         _cleanup_json_ json_t *outcome = NULL;
-        uint64_t since;
         int r, held;
 
-        held = host_lock_read(&job, &holder, &since, &op->why);
+        held = host_lock_read(&lock, &op->why);
         if (held < 0)
                 return held;
-        if (held > 0 && streq(job, op->job) && !streq(holder, op->holder))
-                return host_takeover_fail(op, holder, NULL);
+        if (held > 0 && streq(lock.job, op->job) && !streq(lock.holder, op->holder))
+                return host_takeover_fail(op, lock.holder, NULL);
         r = host_takeover_check(op);
         if (r < 0)
                 return r;
@@ -242,7 +243,7 @@ int begin_close(HostOperation *op) {
         r = write_json(op, path, outcome);
         if (r >= 0)
                 HOST_FAILPOINT(op, "outcome");
-        if (r >= 0 && held > 0 && streq(job, op->job))
+        if (r >= 0 && held > 0 && streq(lock.job, op->job))
                 r = host_lock_remove(op);
         if (r < 0)
                 return r;

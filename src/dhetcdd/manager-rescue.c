@@ -24,24 +24,23 @@ static int check_snapshot(const char *snapshot, char **reterr) {
 /* The job that holds this host must be the named one, and stuck; one of another host is taken over first, so that that
  * host does not go on with it when it comes back. */
 static int check_stuck(const Manager *m, const char *named, char **reterr) {
-        _cleanup_free_ char *job = NULL, *holder = NULL;
-        uint64_t since;
+        _cleanup_(host_lock_done) HostLock lock = {};
         const Job *j;
         int r;
 
         if (named && !job_id_is_valid(named))
                 return fail(reterr, -EINVAL, "'%.64s' is not the id of a job; see \"dhetcd list\"", named);
-        r = host_lock_read(&job, &holder, &since, reterr);
+        r = host_lock_read(&lock, reterr);
         if (r < 0)
                 return r;
-        if (job && !job_queue_find(&m->queue, job))
+        if (r > 0 && !job_queue_find(&m->queue, lock.job))
                 return fail(reterr, -EINVAL,
-                            "Job %s of %s holds this host. Take it over first: dhetcd settle --takeover %s", job,
-                            holder, job);
-        if (job && !streq(job, named))
+                            "Job %s of %s holds this host. Take it over first: dhetcd settle --takeover %s", lock.job,
+                            lock.holder, lock.job);
+        if (r > 0 && !streq(lock.job, named))
                 return fail(reterr, -EINVAL,
                             "Job %s of %s holds this host. Should it be ended by the rescue, run \"dhetcd rescue %s\"",
-                            job, holder, job);
+                            lock.job, lock.holder, lock.job);
         if (!named)
                 return 0;
         j = job_queue_find(&m->queue, named);

@@ -31,11 +31,11 @@ static void takeover_done(Takeover *t) {
 /* The transaction that holds this host: a job that is taken back is at an older one than its newest. Else the newest of
  * the job that this host has a plan of; 0 where none. */
 static size_t find_transaction(const char *job) {
-        _cleanup_free_ char *held = NULL;
+        _cleanup_(host_lock_done) HostLock lock = {};
         size_t length = strlen(job);
 
-        if (host_lock_txn(&held, NULL) > 0 && txn_is_valid(held) && strncmp(held, job, length) == 0)
-                return strtoul(held + length + 1, NULL, 10);
+        if (host_lock_read(&lock, NULL) > 0 && streq(lock.job, job) && lock.txn && txn_is_valid(lock.txn))
+                return strtoul(lock.txn + length + 1, NULL, 10);
         for (size_t n = JOB_NODES_MAX; n > 0; n--) {
                 _cleanup_free_ char *txn = format("%s-%zu", job, n), *path = txn ? host_plan_path(txn) : NULL;
 
@@ -95,20 +95,19 @@ static int find_nodes(const Manager *m, const char *job, char **ret, char **rete
 
 /* As find_plan(). -EINVAL: it needs no end here. */
 static int look_for(const char *job, Takeover *ret, char **reterr) {
-        _cleanup_free_ char *held_by = NULL, *holder = NULL;
-        uint64_t since;
+        _cleanup_(host_lock_done) HostLock lock = {};
         int r;
 
         r = find_plan(job, &ret->n, &ret->plan, reterr);
         if (r >= 0)
-                r = host_lock_read(&held_by, &holder, &since, reterr);
+                r = host_lock_read(&lock, reterr);
         if (r < 0)
                 return r;
-        if (r == 0 || !streq(held_by, job))
+        if (r == 0 || !streq(lock.job, job))
                 return fail(reterr, -EINVAL,
                             "Job %s does not hold this host: it has ended here. See \"dhetcd show %s\" on %s", job, job,
                             json_get_string(ret->plan, "holder") ?: "its own host");
-        ret->from = TAKE_PTR(holder);
+        ret->from = TAKE_PTR(lock.holder);
         return 0;
 }
 
