@@ -189,6 +189,64 @@ class TakeoverLearner(TakeoverCase):
         self.assert_unchanged(before, list_before)
 
 
+class TakeoverRace(TakeoverCase):
+    """Not one host alone is at the job."""
+
+    slow, sample = 2, 0.3
+    lab_options = TakeoverLearner.lab_options
+
+    def begin(self):
+        self.before, self.list_before = states(self.lab), members(self.lab)
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
+        self.addCleanup(self.lab.mend, NEW)
+        self.addCleanup(self.disarm, "dh1", "dh2", "dh3")
+        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+        self.wait("the learner is added", self.has_learner)
+        return self.newest_job()["job"]
+
+    def take_over_to(self, point, job, *hosts):
+        for host in hosts:
+            self.wait_at(point, host)
+        for host in hosts:
+            self.assertEqual(self.dhetcd("settle", "--no-block", "--takeover", job, host=host).returncode, 0)
+        for host in hosts:
+            self.wait(f"{host} is at {point}", lambda host=host: self.is_reached(host), 60)
+
+    def end(self, job, host):
+        self.wait(f"{host} has ended the job", lambda: self.job(job, host)["state"] != "running", 180)
+        return self.job(job, host)["state"]
+
+    def test_back_in_the_middle(self):
+        """One host is fenced, and the old one can be reached again, its worker at work: it stops by itself."""
+        job = self.begin()
+        self.lab.cut_link("dh1")
+        self.take_over_to("takeover.fence.first", job, "dh2")
+        self.lab.mend_link("dh1")
+        self.lab.mend(NEW)
+        self.wait("dh1 has seen it", lambda: any("taken over by" in str(e["MESSAGE"]) or "is worked on by" in str(
+            e["MESSAGE"]) for e in self.journal(job)), 180)
+        self.disarm("dh2")
+        self.assertEqual((self.end(job, "dh2"), self.end(job, "dh1")), ("rolled-back", "rolled-back"))
+        self.lab.wait_healthy(3)
+        self.assert_unchanged(self.before, self.list_before)
+
+    def test_two_at_once(self):
+        """Both have seen that the old host is gone; one gets it."""
+        job = self.begin()
+        self.lab.cut_power("dh1")
+        self.take_over_to("takeover.fence.after-intent", job, "dh2", "dh3")
+        self.lab.mend(NEW)
+        self.disarm("dh2", "dh3")
+        ends = {host: self.end(job, host) for host in ("dh2", "dh3")}
+        self.assertEqual(sorted(ends.values()), ["rejected", "rolled-back"], ends)
+        loser = next(host for host, state in ends.items() if state == "rejected")
+        self.assertIn("another host has taken it over before", self.job(job, loser)["text"])
+        self.boot()
+        self.assertEqual(self.end(job, "dh1"), "rolled-back")
+        self.lab.wait_healthy(3)
+        self.assert_unchanged(self.before, self.list_before)
+
+
 class TakeoverOfRevert(TakeoverCase):
     """A job that was being taken back when its host was lost: the node votes still, and is taken out all the same."""
 
