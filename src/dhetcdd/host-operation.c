@@ -253,7 +253,7 @@ static int look_into_record(HostOperation *op) {
 
         switch (host_record_find(op->record, &key, &found)) {
         case HOST_RECORD_DONE:
-                if (!op->method->replayed)
+                if (!op->method->replayed || op->fresh)
                         break;
                 op->answer = json_incref((json_t *) found);
                 return 1;

@@ -81,6 +81,7 @@ struct HostOperation {
         char digest[DIGEST_HEX_SIZE]; /* of the arguments */
         HostRecord *record;           /* borrowed; NULL where nothing is recorded */
         bool was_open;                /* it was begun before, and then we died */
+        bool fresh;                   /* done once more where the record has it as done: that may not last */
         const json_t *extra;          /* what that intent kept; borrowed */
         bool intended;                /* the intent is on disk */
         bool canceled;                /* its step is being restored: do not begin what you have not begun */

@@ -48,6 +48,7 @@ int check_manage_unit(HostOperation *op) {
                 return host_operation_reject(op, "'%.64s' is none of start, stop, restart, enable, disable", op->verb);
         if (timeout < TIMEOUT_MIN || timeout > TIMEOUT_MAX)
                 return host_operation_reject(op, "the time for %s must be one second to one hour", op->verb);
+        op->fresh = streq(op->verb, "start");
         return 0;
 }
 

@@ -3,7 +3,8 @@
 #include "basic/error.h"
 #include "rescue.h"
 
-int rescue_is_alone(Addition *a, char **reterr) {
+/* One look: 1 yes, 0 no (*reterr says why), -ECANCELED. */
+static int is_alone(Addition *a, char **reterr) {
         _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
         const Host *own = addition_this_host(a);
         _cleanup_free_ char *alarms = NULL;
@@ -26,7 +27,7 @@ int rescue_wait_alone(Addition *a, uint64_t timeout, char **reterr) {
 
         for (;;) {
                 _cleanup_free_ char *why = NULL;
-                int r = rescue_is_alone(a, &why);
+                int r = is_alone(a, &why);
 
                 if (r > 0)
                         return 0;

@@ -29,25 +29,31 @@ static int forget_boot(Addition *a, char **reterr) {
         return r < 0 ? r : 0;
 }
 
+static int note_once(Addition *a, const char *what, char **reterr) {
+        return txn_recall(a->transaction, what) ? 0 : txn_remember(a->transaction, what, json_true(), reterr);
+}
+
+/* Enabled last: no boot starts it with force-new-cluster, with which etcd drops, once more after a crash, what its log
+ * does not call committed yet. */
 int rescue_start_alone(Addition *a, const char *step, char **reterr) {
         Host *own = addition_this_host(a);
         uint64_t timeout = a->config->step_timeout_usec;
-        int r = 0;
+        int r;
 
-        if (json_is_true(txn_recall(a->transaction, "enabled")))
+        r = host_manage_unit(own->client, a->txn, step, "start", timeout, reterr);
+        if (r >= 0)
+                r = note_once(a, "ready", reterr);
+        if (r >= 0 && !a->rescue.snapshot)
+                r = host_force_new_cluster(own->client, a->txn, step, false, CALL_TIMEOUT, reterr);
+        if (r >= 0 && json_is_true(txn_recall(a->transaction, "enabled")))
                 r = host_manage_unit(own->client, a->txn, step, "enable", CALL_TIMEOUT, reterr);
         if (r >= 0)
-                r = host_manage_unit(own->client, a->txn, step, "start", timeout, reterr);
-        if (r >= 0 && !a->rescue.snapshot)
-                /* Started with it once more, after a crash, etcd drops what its log does not call committed yet. */
-                r = host_force_new_cluster(own->client, a->txn, step, false, CALL_TIMEOUT, reterr);
-        if (r >= 0)
                 r = rescue_wait_alone(a, timeout, reterr);
-        return r < 0 ? r : txn_remember(a->transaction, "answered", json_true(), reterr);
+        return r < 0 ? r : note_once(a, "answered", reterr);
 }
 
 bool rescue_has_answered(const Addition *a) {
-        return json_is_true(txn_recall(a->transaction, "answered"));
+        return txn_recall(a->transaction, "answered");
 }
 
 static int apply(void *world, char **reterr) {
@@ -64,8 +70,9 @@ static int prove(void *world, char **reterr) {
         return cluster_prove_write(a, addition_this_host(a), reterr);
 }
 
-/* 1: it answered as such a cluster; or it may have, as what systemd knew of it went with the boot, and rescue-release
- * starts it then. 0: it never was ready, so no client was answered. Else it is not known yet. */
+/* 1: it was ready, and clients may have written, whether or not we could since; or nobody knows, as what systemd knew
+ * of it went with the boot. rescue-release starts it then, where it does not run. 0: it never was. Else it is not known
+ * yet. */
 static int happened(void *world, char **reterr) {
         Addition *a = world;
         Host *own = addition_this_host(a);
@@ -74,7 +81,7 @@ static int happened(void *world, char **reterr) {
         const json_t *unit;
         int r;
 
-        if (rescue_has_answered(a))
+        if (txn_recall(a->transaction, "ready"))
                 return 1;
         r = host_describe(own->client, CALL_TIMEOUT, &facts, reterr);
         if (r < 0)
@@ -85,24 +92,25 @@ static int happened(void *world, char **reterr) {
         unit = json_object_get(facts, "unit");
         state = json_get_string(unit, "active_state");
         sub_state = json_get_string(unit, "sub_state");
+        if (streq(state, "active"))
+                return 1;
         if (json_is_true(json_object_get(unit, "job")))
                 return fail(reterr, -EAGAIN, "%s: a job of systemd for %s is not done yet", own->address, DH_ETCD_UNIT);
         if (streq(state, "inactive") || streq(state, "failed") || streq(sub_state, "auto-restart"))
                 return boot ? forget_boot(a, reterr) : 0;
-        r = rescue_is_alone(a, reterr);
-        return r != 0 ? r : -EAGAIN;
+        return fail(reterr, -EAGAIN, "%s: %s is %s", own->address, DH_ETCD_UNIT, state ?: "not known");
 }
 
-/* Disabled first: a boot must not start it on what is taken back. rescue-stop's undo enables it again. */
+/* Stopped first: systemd may be about to start it once more. rescue-stop's undo enables it again. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
         HostClient *own = addition_this_host(a)->client;
-        int r = 0;
+        int r;
 
-        if (json_is_true(txn_recall(a->transaction, "enabled")))
+        r = host_manage_unit(own, a->txn, "rescue-start-undo", "stop", a->config->step_timeout_usec, reterr);
+        if (r >= 0 && json_is_true(txn_recall(a->transaction, "enabled")))
                 r = host_manage_unit(own, a->txn, "rescue-start-undo", "disable", CALL_TIMEOUT, reterr);
-        return r < 0 ? r
-                     : host_manage_unit(own, a->txn, "rescue-start-undo", "stop", a->config->step_timeout_usec, reterr);
+        return r;
 }
 
 const Step step_rescue_start = {

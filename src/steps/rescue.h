@@ -40,9 +40,7 @@ void rescue_tell_next(Addition *a);
 
 /* rescue-alone.c: waits until this member answers a linearizable read as a cluster of one voter. 0, or why not. */
 int rescue_wait_alone(Addition *a, uint64_t timeout, char **reterr) _must_check_;
-/* One look: 1 yes, 0 no (*reterr says why), -ECANCELED. */
-int rescue_is_alone(Addition *a, char **reterr) _must_check_;
 
-/* rescue-start.c: enables and starts etcd, and waits until it answers; also where a part of it was done before. */
+/* rescue-start.c: starts and enables etcd, and waits until it answers; also where a part of it was done before. */
 int rescue_start_alone(Addition *a, const char *step, char **reterr) _must_check_;
 bool rescue_has_answered(const Addition *a); /* and so it is noted in the log */

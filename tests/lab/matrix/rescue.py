@@ -106,12 +106,9 @@ class Rescue(daemon.AtWork):
         return next(iter(self.shapes))
 
     def ends(self, point, fault):
-        """Before it is disabled again, a boot starts etcd: then it has happened."""
-        started = point in (f"undo.{STEPS.commit}.before-intent", f"undo.{STEPS.commit}.after-intent")
-        boots = fault in ("power-job", "reboot-job")
         if point.startswith(MOVES[:2]):
             return {"committed", "rolled-back"}
-        return points.ends(point, fault, STEPS) | ({"committed"} if started and boots else set())
+        return points.ends(point, fault, STEPS)
 
     def writer(self, lab):
         return Patient(lab, rate=10)

@@ -164,6 +164,7 @@ class Rescue(RescueCase):
         stuck = self.newest_job()
         for text in (output, stuck["text"]):
             self.assertIn("The quorum is lost: 1 of 2 members answer", text)
+            self.assertIn(f"Bring {address(2)} back (boot it; there: systemctl start dh-etcd.service)", text)
             self.assertIn(f"run on {address(1)}: dhetcd rescue {stuck['job']}", text)
 
         self.assertIn(f'run "dhetcd rescue {stuck["job"]}"', self.rescue(YES, expect=REJECTED))
@@ -204,7 +205,7 @@ class Rescue(RescueCase):
             job = self.newest_job()["job"]
             log = f"/var/lib/dhetcd/jobs/{job}/1/log.jsonl"
             self.wait("etcd is to be started", lambda: '"boot"' in self.lab.read("dh1", log) and self.lab.exec(
-                "dh1", ["systemctl", "is-enabled", "dh-etcd"], check=False).returncode == 0)
+                "dh1", ["systemctl", "is-active", "dh-etcd"], check=False).stdout == "activating\n")
             self.lab.cut_power("dh1")
             self.lab.boot("dh1", wait=False)
             self.wait("it is tried again", lambda: any("tried again" in str(e["MESSAGE"]) for e in self.journal(job)),
@@ -216,6 +217,29 @@ class Rescue(RescueCase):
             self.assertEqual(self.dhetcd("settle", job).returncode, COMMITTED)
         self.assertEqual(self.job(job)["state"], "committed")
         self.assert_voters(1)
+        self.bring_dh2_back()
+        self.assert_nothing_left()
+
+    def test_7_ready_and_then_stopped(self):
+        """dhetcd's own password is wrong, others write, etcd is stopped: what they wrote is not taken back."""
+        self.lose_dh2()
+        password = "/etc/sysconfig/deephaven/etcd/client/root/password"
+        right = self.lab.read("dh1", password)
+        self.lab.write("dh1", CONF, "[job]\nStepTimeoutSec=15\n[settle]\nBudgetSec=5\nRetryBudgetSec=5\n")
+        self.addCleanup(self.lab.exec, "dh1", ["rm", CONF])
+        self.lab.write("dh1", password, "wrong\n", 0o600)
+        try:
+            self.assertIn("from here it only goes forward", self.rescue(YES, expect=STUCK))
+            job = self.newest_job()["job"]
+            self.lab.etcdctl("dh1", "put", "/while", "it was stuck", password=right.strip())
+            self.lab.exec("dh1", ["systemctl", "stop", "dh-etcd"])
+            self.assertEqual(self.dhetcd("settle", job).returncode, STUCK)
+        finally:
+            self.lab.write("dh1", password, right, 0o600)
+        self.lab.exec("dh1", ["systemctl", "stop", "dh-etcd"])
+        done = self.dhetcd("settle", job)
+        self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
+        self.assertEqual(self.key("/while"), "it was stuck")
         self.bring_dh2_back()
         self.assert_nothing_left()
 
