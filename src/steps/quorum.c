@@ -90,6 +90,8 @@ const char *quorum_words(const QuorumVoter *v) {
 /* Where the rescue is to be run: here, where this is a survivor, else on the first one that answers. */
 static char *advice_of(Addition *a, const Quorum *q) {
         const Host *this = addition_this_host(a);
+        _cleanup_strv_ char **silent = NULL;
+        _cleanup_free_ char *lost = NULL;
         const char *on = NULL;
 
         for (size_t i = 0; i < q->n; i++) {
@@ -97,10 +99,13 @@ static char *advice_of(Addition *a, const Quorum *q) {
 
                 if (v->answer != QUORUM_SILENT && (!on || (this && streq(v->address, this->address))))
                         on = v->address;
+                if (v->answer == QUORUM_SILENT && strv_append(&silent, v->address) < 0)
+                        return NULL;
         }
-        return format("The quorum is lost: %zu of %zu members answer. Where a lost one never comes back, run on %s: "
-                      "dhetcd rescue %s",
-                      q->alive, q->n, on ?: "the member with the newest data", a->job);
+        lost = strv_join(silent, ", ");
+        return format("The quorum is lost: %zu of %zu members answer. Bring %s back (boot it; there: systemctl "
+                      "start " DH_ETCD_UNIT "). Where a lost one never comes back, run on %s: dhetcd rescue %s",
+                      q->alive, q->n, lost ?: "the others", on ?: "the member with the newest data", a->job);
 }
 
 char *quorum_advice(Addition *a) {
