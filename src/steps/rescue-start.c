@@ -56,10 +56,15 @@ bool rescue_has_answered(const Addition *a) {
         return txn_recall(a->transaction, "answered");
 }
 
+/* Canceled now or not at all: a start that was asked for comes, also when nobody waits for it any more. */
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         int r;
 
+        r = addition_sleep(a, 0);
+        if (r < 0)
+                return r;
+        addition_no_cancel(a);
         r = note_boot(a, reterr);
         return r < 0 ? r : rescue_start_alone(a, step_rescue_start.name, reterr);
 }
