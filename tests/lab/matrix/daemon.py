@@ -67,6 +67,11 @@ def split(lab, case):
     return fault, getattr(lab.roles, role)
 
 
+def kills_worker(lab, case):
+    fault, at = split(lab, case)
+    return fault in ("kill-worker", "power-job") or (fault in ("power-here", "reboot-here") and at == lab.roles.job)
+
+
 def do(lab, fault, at):
     """Its dhetcdd waits at the point meanwhile."""
     if fault == "kill-worker":
@@ -194,7 +199,7 @@ class Daemon:
         if not job:
             oracle.check_never_was(bench, writer)
             return "rejected"
-        return oracle.check(bench, job, writer, may_be_untold=True, may_be_retold=point.startswith("manager."), fault=case)
+        return oracle.check(bench, job, writer, may_be_untold=kills_worker(bench.lab, case), may_be_retold=point.startswith("manager."), fault=case)
 
 
 class AtWork:

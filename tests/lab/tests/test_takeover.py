@@ -222,9 +222,10 @@ class TakeoverRace(TakeoverCase):
         self.lab.cut_link("dh1")
         self.take_over_to("takeover.fence.first", job, "dh2")
         self.lab.mend_link("dh1")
-        self.lab.mend(NEW)
-        self.wait("dh1 has seen it", lambda: any("taken over by" in str(e["MESSAGE"]) or "is worked on by" in str(
-            e["MESSAGE"]) for e in self.journal(job)), 180)
+        self.lab.exec(NEW, ["pkill", "-x", "sleep"])  # the script fails, and dh1 would undo
+        self.wait("dh1 has seen it", lambda: any(f"worked on by {address(2)} now" in str(e["MESSAGE"])
+                                                 for e in self.journal(job)), 50)
+        self.assertNotIn("takeover.fence.done", self.lab.read("dh2", "/var/lib/dhetcd/failpoints.hit"))
         self.disarm("dh2")
         self.assertEqual((self.end(job, "dh2"), self.end(job, "dh1")), ("rolled-back", "rolled-back"))
         self.lab.wait_healthy(3)
