@@ -22,13 +22,6 @@ static int note_boot(Addition *a, char **reterr) {
         return txn_remember(a->transaction, "boot", json_string(sd_id128_to_string(id, text)), reterr);
 }
 
-/* What is known by now no boot takes away again. */
-static int forget_boot(Addition *a, char **reterr) {
-        int r = txn_remember(a->transaction, "boot", json_null(), reterr);
-
-        return r < 0 ? r : 0;
-}
-
 static int note_once(Addition *a, const char *what, char **reterr) {
         return txn_recall(a->transaction, what) ? 0 : txn_remember(a->transaction, what, json_true(), reterr);
 }
@@ -102,20 +95,17 @@ static int happened(void *world, char **reterr) {
         if (json_is_true(json_object_get(unit, "job")))
                 return fail(reterr, -EAGAIN, "%s: a job of systemd for %s is not done yet", own->address, DH_ETCD_UNIT);
         if (streq(state, "inactive") || streq(state, "failed") || streq(sub_state, "auto-restart"))
-                return boot ? forget_boot(a, reterr) : 0;
+                return boot ? txn_remember(a->transaction, "boot", json_null(), reterr) : 0; /* no boot asks again */
         return fail(reterr, -EAGAIN, "%s: %s is %s", own->address, DH_ETCD_UNIT, state ?: "not known");
 }
 
-/* Stopped first: systemd may be about to start it once more. rescue-stop's undo enables it again. */
+/* systemd may be about to start it once more. It is not enabled: that comes after the note that it was ready, and then
+ * nothing is undone. */
 static int undo(void *world, char **reterr) {
         Addition *a = world;
-        HostClient *own = addition_this_host(a)->client;
-        int r;
 
-        r = host_manage_unit(own, a->txn, "rescue-start-undo", "stop", a->config->step_timeout_usec, reterr);
-        if (r >= 0 && json_is_true(txn_recall(a->transaction, "enabled")))
-                r = host_manage_unit(own, a->txn, "rescue-start-undo", "disable", CALL_TIMEOUT, reterr);
-        return r;
+        return host_manage_unit(addition_this_host(a)->client, a->txn, "rescue-start-undo", "stop",
+                                a->config->step_timeout_usec, reterr);
 }
 
 const Step step_rescue_start = {
