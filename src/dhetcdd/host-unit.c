@@ -168,6 +168,10 @@ static int manage_with_state(HostOperation *op) {
                 return fail(&op->why, -ENOENT, "there is no %s on this host; run %s there", DH_ETCD_UNIT,
                             DH_ENABLE_SYSTEMD);
 
+        /* Nothing is changed, and so nothing recorded, however often it is asked for. */
+        if (op->fresh && !op->was_open && streq(op->unit.active_state, "active"))
+                return host_operation_answer(op, json_pack("[s]", "done"));
+
         /* What is kept is how it was before the first try. */
         r = host_operation_intent(op, again && op->extra ? json_incref((json_t *) op->extra)
                                                          : json_pack("{ss}", "invocation", op->unit.invocation_id));

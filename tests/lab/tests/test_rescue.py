@@ -232,6 +232,10 @@ class Rescue(RescueCase):
             self.assertIn("from here it only goes forward", self.rescue(YES, expect=STUCK))
             job = self.newest_job()["job"]
             self.lab.etcdctl("dh1", "put", "/while", "it was stuck", password=right.strip())
+            record = self.lab.host("dh1").path(f"/var/lib/dhetcd/host/{job}-1/log.jsonl")
+            size = record.stat().st_size
+            self.assertEqual(self.dhetcd("settle", job).returncode, STUCK)
+            self.assertEqual(record.stat().st_size, size)  # it runs: to start it once more is nothing
             self.lab.exec("dh1", ["systemctl", "stop", "dh-etcd"])
             self.assertEqual(self.dhetcd("settle", job).returncode, STUCK)
         finally:
