@@ -16,6 +16,12 @@ class TakeoverCase(LabCase):
         self.wait("its recovery is begun", lambda: self.lab.exec("dh1", [
             "systemctl", "start", "--no-block", "dhetcd-recover.service"], check=False).returncode == 0, 60)
 
+    def begin(self):
+        """A job that hangs on the new host, whose learner is in the member list."""
+        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
+        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+        return self.newest_job()["job"]
+
 
 class Takeover(TakeoverCase):
     slow, sample = 3, 0.4
@@ -25,12 +31,6 @@ class Takeover(TakeoverCase):
         done = self.dhetcd("settle", "--takeover", job, host=host)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done.stdout + done.stderr
-
-    def begin(self, script="enable_dh_etcd_systemd"):
-        """A job that hangs on the new host, whose learner is in the member list."""
-        self.lab.break_script(NEW, script, "hang")
-        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
-        return self.newest_job()["job"]
 
     def is_back(self, job, state):
         """dh1 is there again, and has ended the job as the other host did, by itself."""
@@ -197,12 +197,11 @@ class TakeoverRace(TakeoverCase):
 
     def begin(self):
         self.before, self.list_before = states(self.lab), members(self.lab)
-        self.lab.break_script(NEW, "enable_dh_etcd_systemd", "hang")
         self.addCleanup(self.lab.mend, NEW)
         self.addCleanup(self.disarm, "dh1", "dh2", "dh3")
-        self.lab.exec("dh1", ["dhetcd", "add", "--no-block", address(4)])
+        job = super().begin()
         self.wait("the learner is added", self.has_learner)
-        return self.newest_job()["job"]
+        return job
 
     def take_over_to(self, point, job, *hosts):
         for host in hosts:
