@@ -67,7 +67,7 @@ class RescueCase(LabCase):
 
 class Rescue(RescueCase):
     slow, sample = 3, 0.2
-    lab_options = {"hosts": 2, "members": 2, "switches": {"ca": "same"}}
+    lab_options = {"hosts": 2, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
 
     def test_1_refused_while_there_is_a_quorum(self):
         before = self.files()
@@ -244,6 +244,24 @@ class Rescue(RescueCase):
         done = self.dhetcd("settle", job)
         self.assertEqual(done.returncode, COMMITTED, done.stdout + done.stderr)
         self.assertEqual(self.key("/while"), "it was stuck")
+        self.bring_dh2_back()
+        self.assert_nothing_left()
+
+    def test_8_not_enabled(self):
+        """No boot starts dh-etcd, which is left so; the rescue that goes on in it does."""
+        self.lose_dh2()
+        self.lab.exec("dh1", ["systemctl", "disable", "dh-etcd"])
+        self.addCleanup(self.lab.exec, "dh1", ["systemctl", "enable", "dh-etcd"])
+        self.wait_at("forward.rescue-verify.after-intent")
+        self.assertEqual(self.dhetcd("--no-block", "rescue", YES).returncode, 0)
+        self.wait("the point is reached", self.is_reached, 60)
+        self.lab.cut_power("dh1")
+        self.disarm()
+        self.lab.boot("dh1")
+        self.wait("the rescue is settled", lambda: self.newest_job()["state"] not in ("queued", "running"), 300)
+        self.assertEqual(self.newest_job()["state"], "committed")
+        self.assertEqual(self.lab.exec("dh1", ["systemctl", "is-enabled", "dh-etcd"], check=False).stdout, "disabled\n")
+        self.assert_voters(1)
         self.bring_dh2_back()
         self.assert_nothing_left()
 
