@@ -12,8 +12,7 @@
 
 #define BYTES_PER_SEC (50U << 20) /* for the forecast */
 #define PROGRESS_INTERVAL USEC_PER_SEC
-#define GROWTH (64U << 20)              /* of a database while it is read, beside its doubling */
-#define RETURN_WAIT (15 * USEC_PER_SEC) /* for a member that is away for a moment, as calls to hosts wait */
+#define GROWTH (64U << 20) /* of a database while it is read, beside its doubling */
 
 typedef struct Pace {
         Addition *addition;
@@ -58,7 +57,8 @@ static int find_source(Addition *a, Host **ret, char **reterr) {
         return 0;
 }
 
-static int save(Addition *a, const char *path, char **reterr) {
+static int save(Addition *a, void *userdata, char **reterr) {
+        const char *path = userdata;
         _cleanup_(etcd_status_done) EtcdStatus before = {};
         Pace pace = { a, now_boot(), now_boot() };
         EtcdSnapshot snapshot;
@@ -87,27 +87,8 @@ static int save(Addition *a, const char *path, char **reterr) {
 static int apply(void *world, char **reterr) {
         Addition *a = world;
         _cleanup_free_ char *path = backup_path(a);
-        uint64_t until = 0;
 
-        if (!path)
-                return -ENOMEM;
-        for (;;) {
-                _cleanup_free_ char *why = NULL;
-                int r = save(a, path, &why);
-
-                if (r >= 0)
-                        return 0;
-                if (!cluster_may_pass(r) || (until > 0 && now_boot() >= until))
-                        return fail(reterr, r, "%s", error_text(why, r));
-                if (until == 0) {
-                        until = now_boot() + RETURN_WAIT;
-                        addition_progress(a, "trying again for %u s: %s", (unsigned) (RETURN_WAIT / USEC_PER_SEC),
-                                          error_text(why, r));
-                }
-                r = addition_sleep(a, USEC_PER_SEC);
-                if (r < 0)
-                        return r;
-        }
+        return path ? cluster_persist(a, save, path, reterr) : -ENOMEM;
 }
 
 static void foresee(void *world, StepForecast *f) {

@@ -7,6 +7,7 @@
 #include "basic/error.h"
 
 #define CAUGHT_UP_MARGIN 10U               /* entries: what a healthy voter may lag under load between two questions */
+#define RETURN_WAIT (15 * USEC_PER_SEC)    /* for a member that is away for a moment, as calls to hosts wait */
 #define LEADER_TIMEOUT (15 * USEC_PER_SEC) /* an election takes some seconds on a busy machine */
 
 /* ---- who is there ---- */
@@ -14,6 +15,29 @@
 bool cluster_may_pass(int error) {
         return error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ENETUNREACH || error == -ECONNRESET ||
                error == -ETIMEDOUT || error == -EHOSTDOWN;
+}
+
+int cluster_persist(Addition *a, int (*ask)(Addition *a, void *userdata, char **reterr), void *userdata,
+                    char **reterr) {
+        uint64_t until = 0;
+
+        for (;;) {
+                _cleanup_free_ char *why = NULL;
+                int r = ask(a, userdata, &why);
+
+                if (r >= 0)
+                        return r;
+                if (!cluster_may_pass(r) || (until > 0 && now_boot() >= until))
+                        return fail(reterr, r, "%s", error_text(why, r));
+                if (until == 0) {
+                        until = now_boot() + RETURN_WAIT;
+                        addition_progress(a, "trying again for %u s: %s", (unsigned) (RETURN_WAIT / USEC_PER_SEC),
+                                          error_text(why, r));
+                }
+                r = addition_sleep(a, USEC_PER_SEC);
+                if (r < 0)
+                        return r;
+        }
 }
 
 int cluster_leader(Addition *a, Host **ret, char **reterr) {

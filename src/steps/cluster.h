@@ -7,6 +7,10 @@
 
 /* Whether etcd may answer in a moment what it does not now: no leader, no connection, no answer in time. */
 bool cluster_may_pass(int error);
+/* Asks until it is answered, or the cause is none that may pass, or for 15 s, as calls to hosts wait for one that is
+ * away for a moment. 0 or more, or the last error. */
+int cluster_persist(Addition *a, int (*ask)(Addition *a, void *userdata, char **reterr), void *userdata,
+                    char **reterr) _must_check_;
 
 /* The voter that leads, as all voters that answer say. -EHOSTDOWN where none does, or they disagree. */
 int cluster_leader(Addition *a, Host **ret, char **reterr) _must_check_;

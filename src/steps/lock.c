@@ -8,6 +8,8 @@
 #include "steps.h"
 #include "takeover.h"
 
+#define LOOKS_MAX 3U /* dhetcd's other jobs wait for us by then */
+
 /* The plan first: a host that is held knows what for, so that it can end the job where ours cannot. */
 static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, char **reterr) {
         bool told = false;
@@ -52,9 +54,82 @@ int lock_hosts(Addition *a, char **reterr) {
         return 0;
 }
 
+/* ---- what was looked at may be gone ---- */
+
+static int ask_members(Addition *a, void *userdata, char **reterr) {
+        EtcdMembers **ret = userdata;
+
+        return cluster_members(a, ret, reterr);
+}
+
+/* Nobody else changes the cluster from here on; a job that held the hosts before may have. 1, or 0 and why not. */
+static int is_as_planned(Addition *a, char **ret_why, char **reterr) {
+        _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
+        int r = cluster_persist(a, ask_members, &members, reterr);
+
+        return r < 0 ? r : cluster_check_members(a, members, /* with_new= */ false, ret_why) >= 0;
+}
+
+static void forget_hosts(Addition *a) {
+        while (a->n_hosts > 0)
+                addition_drop_last_host(a);
+        free(a->hosts);
+        free(a->cluster_id);
+        a->hosts = NULL;
+        a->cluster_id = NULL;
+}
+
+static bool is_planned(const Addition *a, const Host *host) {
+        FOREACH_PLANNED (h, a)
+                if (streq(h->address, host->address))
+                        return true;
+        return false;
+}
+
+/* A new plan, while the hosts of the old one are locked; those are in it, or the old one stays, for their release. */
+static int plan_again(Addition *a, char **reterr) {
+        Addition old = { .hosts = a->hosts, .n_hosts = a->n_hosts, .cluster_id = a->cluster_id };
+        int r;
+
+        a->hosts = NULL;
+        a->n_hosts = 0;
+        a->cluster_id = NULL;
+        r = step_preflight.apply(a, reterr);
+        FOREACH_PLANNED (h, &old)
+                if (r >= 0 && !is_planned(a, h))
+                        r = fail(reterr, -ESTALE, "%s was taken out of the cluster meanwhile", h->address);
+        if (r >= 0) {
+                forget_hosts(&old);
+                return 0;
+        }
+        forget_hosts(a);
+        a->hosts = old.hosts;
+        a->n_hosts = old.n_hosts;
+        a->cluster_id = old.cluster_id;
+        return r;
+}
+
+static int lock_what_is(Addition *a, char **reterr) {
+        for (unsigned looks = 1;; looks++) {
+                _cleanup_free_ char *why = NULL;
+                int r = lock_hosts(a, reterr);
+
+                if (r >= 0)
+                        r = is_as_planned(a, &why, reterr);
+                if (r != 0)
+                        return r;
+                if (looks == LOOKS_MAX)
+                        return fail(reterr, -EAGAIN, "the cluster changes while it is looked at: %s", why);
+                addition_progress(a, "%s. The cluster is looked at again", why);
+                r = plan_again(a, reterr);
+                if (r < 0)
+                        return r;
+        }
+}
+
 static int apply(void *world, char **reterr) {
         Addition *a = world;
-        int r = lock_hosts(a, reterr);
+        int r = lock_what_is(a, reterr);
 
         if (r < 0)
                 return r;

@@ -57,6 +57,38 @@ int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) {
         return r;
 }
 
+static bool is_held_by_other(const Addition *a, const json_t *facts) {
+        const json_t *lock = json_object_get(facts, "lock");
+
+        return json_is_object(lock) && !streq(json_get_string(lock, "job"), a->job);
+}
+
+/* Another job that holds this host may be about to change the cluster: what is planned now would not be true then. */
+static int wait_for_other_job(Addition *a, HostClient *own, json_t **facts, char **reterr) {
+        uint64_t deadline = now_boot() + a->wait_timeout;
+        bool told = false;
+        int r = 0;
+
+        while (r >= 0 && is_held_by_other(a, *facts)) {
+                const json_t *lock = json_object_get(*facts, "lock");
+                const char *job = json_get_string(lock, "job"), *holder = json_get_string(lock, "holder");
+
+                if (!a->wait || now_boot() >= deadline)
+                        return fail(reterr, -EBUSY, "this host is held by job %s of %s; see there: dhetcd show %s", job,
+                                    holder, job);
+                if (!told)
+                        addition_progress(a, "waiting: this host is held by job %s of %s", job, holder);
+                told = true;
+                r = addition_sleep(a, USEC_PER_SEC);
+                if (r < 0)
+                        return r;
+                json_decref(*facts);
+                *facts = NULL;
+                r = host_describe(own, CALL_TIMEOUT, facts, reterr);
+        }
+        return r;
+}
+
 static int check_package(const json_t *facts, char **reterr) {
         _cleanup_(package_info_freep) PackageInfo *package = NULL;
         int r;
@@ -472,6 +504,8 @@ static int apply(void *world, char **reterr) {
         r = host_client_new("this host", /* local= */ true, &(SshOptions){}, a->cancel_fd, &own);
         if (r >= 0)
                 r = host_describe(own, CALL_TIMEOUT, &facts, reterr);
+        if (r >= 0 && a->transaction) /* a look waits for nobody */
+                r = wait_for_other_job(a, own, &facts, reterr);
         if (r >= 0)
                 r = preflight_seed_trust(a, facts, reterr);
         if (r >= 0)

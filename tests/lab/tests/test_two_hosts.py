@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Additions that two hosts are asked for at once: each job changes a cluster that the other one leaves alone."""
+
+import unittest
+
+from support import COMMITTED, ROLLED_BACK, LabCase, address
+
+LOCK = "run.lock.before-intent"
+AT_WORK = "run.generate.before-intent"
+
+
+class TwoHosts(LabCase):
+    """dh1 and dh2 are members, and both are asked for a node."""
+
+    lab_options = {"hosts": 5, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
+
+    def begin(self, host, node, point):
+        """The job, which waits at the point."""
+        self.wait_at(point, host)
+        done = self.dhetcd("--no-block", "add", address(node), host=host)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.wait(f"{point} is reached", lambda: self.is_reached(host), 60)
+        return self.newest_job(host)["job"]
+
+    def told(self, job, host):
+        return "\n".join(str(e["MESSAGE"]) for e in self.journal(job, host))
+
+    def end(self, job, host, expect):
+        done = self.dhetcd("watch", "--quiet", job, host=host)
+        self.assertEqual(done.returncode, expect, self.told(job, host))
+
+    def test_1_changed_since_the_preflight(self):
+        """The other job ends between this one's preflight and its lock: it looks again, and adds its node beside."""
+        job = self.begin("dh2", 4, LOCK)
+        self.add(address(3))
+        self.disarm("dh2")
+        self.end(job, "dh2", COMMITTED)
+        self.assertIn("The cluster is looked at again", self.told(job, "dh2"))
+        self.assert_voters(4)
+        self.assert_nothing_left()
+
+    def test_2_the_same_node(self):
+        """While dh1's job is at work dh2's is refused or waits, as asked for; rolled back, it leaves the node to dh2's."""
+        first = self.begin("dh1", 5, AT_WORK)
+        refused = self.dhetcd("add", "--no-wait", address(5), host="dh2")
+        self.assertEqual(refused.returncode, 1, refused.stdout + refused.stderr)
+        self.assertIn(f"job {first} of {address(1)}", refused.stdout + refused.stderr)
+
+        second = self.dhetcd("--no-block", "add", address(5), host="dh2").stdout.split()[-1]
+        self.wait("it waits", lambda: f"waiting: this host is held by job {first} of {address(1)}" in self.told(second, "dh2"), 60)
+        self.assertEqual(self.dhetcd("cancel", first).returncode, 0)
+        self.disarm()
+        self.end(first, "dh1", ROLLED_BACK)
+        self.end(second, "dh2", COMMITTED)
+        self.assert_voters(5)
+        self.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    unittest.main()
