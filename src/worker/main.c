@@ -223,18 +223,32 @@ static int look_and_tell(const char *request, int cancel_fd) {
 }
 
 #if DHETCD_FAILPOINTS
-static int list_failpoints(const char *name) {
-        JobKind kind = job_kind_from_string(name);
-
-        if (kind < 0)
-                return EXIT_USAGE;
-        txn_failpoints(plan_of(kind)->steps, plan_of(kind)->n, stdout);
+static void list_failpoints_of(JobKind kind, FILE *out) {
+        txn_failpoints(plan_of(kind)->steps, plan_of(kind)->n, out);
         if (kind == JOB_ADD) {
-                txn_revert_failpoints(plan_add.steps, plan_add.n, stdout);
-                revert_failpoints(stdout);
-                takeover_failpoints(stdout);
+                txn_revert_failpoints(plan_add.steps, plan_add.n, out);
+                revert_failpoints(out);
+                takeover_failpoints(out);
         }
-        return EXIT_COMMITTED;
+}
+
+/* KIND:POINT, or KIND:WAY:POINT where a job comes to a point in two ways. */
+static int list_failpoints(void) {
+        for (JobKind kind = 0; kind < _JOB_KIND_MAX; kind++) {
+                _cleanup_free_ char *text = NULL;
+                char *rest = NULL;
+                size_t size;
+                FILE *f = open_memstream(&text, &size);
+
+                if (!f)
+                        return EXIT_FAILURE;
+                list_failpoints_of(kind, f);
+                if (fclose(f) < 0)
+                        return EXIT_FAILURE;
+                for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+                        printf("%s:%s\n", job_words(kind)->name, line);
+        }
+        return EXIT_SUCCESS;
 }
 #endif
 
@@ -247,8 +261,8 @@ int main(int argc, char *argv[]) {
         int r;
 
 #if DHETCD_FAILPOINTS
-        if (argc > 2 && streq(argv[1], "failpoints"))
-                return list_failpoints(argv[2]);
+        if (argc == 2 && streq(argv[1], "failpoints"))
+                return list_failpoints();
 #endif
         if (argc == 3 && streq(argv[1], "look")) {
                 cancel_fd = open_cancel_fd();

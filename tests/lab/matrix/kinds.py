@@ -6,7 +6,7 @@ import time
 import typing
 import zlib
 
-from . import boot, contents, daemon, faults, jobs, oracle, points, repair, rescue
+from . import boot, contents, daemon, faults, jobs, oracle, points, repair, rescue, stuck
 from .bench import Site
 from .unit import Unit
 
@@ -92,9 +92,32 @@ class Addition:
         return state
 
 
-KINDS = {"": Addition(), "daemon": daemon.Daemon(), "boot": boot.Boot(), "rescue": rescue.Rescue(),
-         "rescue-snapshot": rescue.FromSnapshot(), "repair": repair.Repair()}
-OTHERS = ("rescue", "rescue-snapshot", "repair")  # which need labs of their own
+class Taken(Addition):
+    """An addition that was taken over: whoever did so is struck as well, while he settles it."""
+
+    faults = ("kill-worker", "eio", "kill-daemon", "power-job", "cut-job", "reboot-job")
+    shapes = {}
+    # Not begun before the job is taken over; on the lost host alone; left out in this lab.
+    never = ("promote", "generate", "merge", *points.ONLY_NEW_CA, *points.ONLY_RESTARTING)
+
+    @classmethod
+    def declared(cls, lab):
+        return [p for p in points.declared(lab, "add") if p.startswith("settle") and ":" not in p
+                and not p.startswith("settle-run.") and points.step_of(p) not in cls.never]
+
+    @staticmethod
+    def shape(point, new_ca=False):
+        return "takeover"
+
+    def begin(self, lab, point, fault):
+        self.unit = None
+        jobs.arm_for(lab, [], point, fault)
+        return jobs.take_over(lab, points.TAKEN_OVER_AT["promoted" if point.startswith("settle-forward.") else ""])
+
+
+KINDS = {"": Addition(), "taken": Taken(), "daemon": daemon.Daemon(), "boot": boot.Boot(), "rescue": rescue.Rescue(),
+         "rescue-snapshot": rescue.FromSnapshot(), "stuck": stuck.Stuck(), "repair": repair.Repair()}
+OTHERS = ("rescue", "rescue-snapshot", "stuck", "repair")  # which need labs of their own
 FAULTS = (*faults.FAULTS, *(f for f in daemon.Daemon.faults if f not in faults.FAULTS))
 SHAPES = {name: make for kind in KINDS.values() for name, make in kind.shapes.items()}
 

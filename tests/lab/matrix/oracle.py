@@ -12,6 +12,7 @@ from dhlab.run import wait_until
 from . import contents, faults, leftovers, records
 
 ENDED = {"committed": 0, "rejected": 1, "canceled": 1, "rolled-back": 10}  # the only ends, and their exit codes
+STUCK = 11  # no end; only where the quorum is lost
 EVENT = "b1c40ed2fd7a4b0d9a2c6dbb3f3f0a"
 TXN_EVENTS = {"committed": EVENT + "09", "rolled-back": EVENT + "0a", "rejected": EVENT + "0c", "stuck": EVENT + "0b"}
 JOB_EVENTS = {"committed": EVENT + "04", "rolled-back": EVENT + "05", "rejected": EVENT + "03", "stuck": EVENT + "06",

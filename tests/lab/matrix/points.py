@@ -28,7 +28,8 @@ ADDITION = Steps("preflight", "lock", "backup", "promote")
 
 def declared(lab, kind):
     """Each is [WAY:]NAME: where a job comes to the failpoint NAME in two ways, WAY names the second one."""
-    return lab.exec(lab.roles.job, [WORKER, "failpoints", kind]).stdout.split()
+    listed = lab.exec(lab.roles.job, [WORKER, "failpoints"]).stdout.split()
+    return [line.removeprefix(f"{kind}:") for line in listed if line.startswith(f"{kind}:")]
 
 
 def name(point):

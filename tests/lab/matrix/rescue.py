@@ -21,6 +21,7 @@ AFTER = "/schema/after-the-snapshot"
 STUCK_AT = "run.promote.after-commit"
 # Of dhetcdd: the data directory is moved aside, filled, and put back.
 MOVES = ("host.PrepareDataDirectory.", "host.RunScript.", "host.RestoreDataDirectory.")
+RESCUED = "manager.rescued."  # the stuck addition ends
 
 
 class Lost(Site):
@@ -108,7 +109,7 @@ class Rescue(daemon.AtWork):
     def ends(self, point, fault):
         if point.startswith(MOVES[:2]):
             return {"committed", "rolled-back"}
-        return points.ends(point, fault, STEPS)
+        return {"committed"} if point.startswith(RESCUED) else points.ends(point, fault, STEPS)
 
     def writer(self, lab):
         return Patient(lab, rate=10)
@@ -133,7 +134,7 @@ class Rescue(daemon.AtWork):
 
     def check(self, bench, job, writer, point, fault, untold):
         lab = bench.lab
-        state = oracle.check_end(lab, job, untold, revert=False)
+        state = oracle.check_end(lab, job, untold, revert=False, may_be_retold=point.startswith(RESCUED))
         oracle.check_told(lab, job, state)
         oracle.check_host_records(lab, job, state, lab.hosts[:1], but=STEPS.commit)
         if state == "committed":
@@ -166,31 +167,19 @@ class Rescue(daemon.AtWork):
 
     # -- undone -------------------------------------------------------------------------------
     def check_as_before(self, bench, job, writer, state):
-        lab, (before, (members, keys)) = bench.lab, bench.before
+        lab, before = bench.lab, bench.before[0]
         lab.wait_idle()
         wait_until("etcd runs as before", lambda: state_of(lab)["runs"], 20, "dh1")
         unchanged(lab, before)
         oracle.check_ended(lab, job, state)
-        unchanged(lab, before)
-        need(lab.etcdctl("dh1", "get", AFTER, check=False).returncode != 0, "there is a quorum, and was none")
-        lab.boot("dh2")
-        lab.wait_healthy(2)
-        if lab.stuck:
-            for _ in range(2):  # the first may only have joined what was being tried while dh2 was off
-                lab.exec("dh1", ["dhetcd", "settle", lab.job], check=False, timeout=180)
-            need(lab.state() == "committed", f"with both voters back the addition is {lab.state()}")
-        writer.stop()
-        writer.check(expect_writes=0)
-        need(oracle.members(lab) == members, f"the members were {members} and are {oracle.members(lab)}")
-        need(oracle.keys(lab) == keys, "acknowledged writes from before the rescue are lost or changed")
-        wait_until("both members have the same HashKV", lambda: len(oracle.hashes(lab, lab.hosts)) == 1, 20, every=0.3)
-        oracle.check_nothing_left(lab)
+        check_goes_on(bench, writer)
 
 
 class FromSnapshot(Rescue):
     """From the snapshot that a stuck addition saved, which ends with the rescue."""
 
     shapes = {"stuck": lambda name: Lost(name, stuck=True)}
+    own = (*MOVES, RESCUED)
 
     def declared(self, lab):
         """A restored snapshot needs no force-new-cluster, which rescue-release takes away."""
@@ -204,6 +193,25 @@ class FromSnapshot(Rescue):
 
 
 # -- parts of the oracle ------------------------------------------------------------------------
+def check_goes_on(bench, writer):
+    """All is as before, without a quorum; and the lost member brings it back."""
+    lab, (before, (members, keys)) = bench.lab, bench.before
+    unchanged(lab, before)
+    need(lab.etcdctl("dh1", "get", AFTER, check=False).returncode != 0, "there is a quorum, and was none")
+    lab.boot("dh2")
+    lab.wait_healthy(2)
+    if lab.stuck:
+        for _ in range(2):  # the first may only have joined what was being tried while dh2 was off
+            lab.exec("dh1", ["dhetcd", "settle", lab.job], check=False, timeout=180)
+        need(lab.state() == "committed", f"with both voters back the addition is {lab.state()}")
+    writer.stop()
+    writer.check(expect_writes=0)
+    need(oracle.members(lab) == members, f"the members were {members} and are {oracle.members(lab)}")
+    need(oracle.keys(lab) == keys, "acknowledged writes from before are lost or changed")
+    wait_until("both members have the same HashKV", lambda: len(oracle.hashes(lab, lab.hosts)) == 1, 20, every=0.3)
+    oracle.check_nothing_left(lab)
+
+
 def unchanged(lab, before):
     """What is stuck may just be tried again: then after that."""
     lab.wait_idle()

@@ -5,7 +5,7 @@ import collections
 import time
 import typing
 
-GOOD = ("committed", "rolled-back", "rejected", "canceled")
+GOOD = ("committed", "rolled-back", "rejected", "canceled", "stuck")  # stuck: where it must be, and all of it held
 COLUMNS = (*GOOD, "missed", "other")  # missed: it ended well, and the point was not come to
 
 
