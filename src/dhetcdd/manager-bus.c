@@ -198,6 +198,8 @@ static int method_cancel_job(sd_bus_message *message, void *userdata, sd_bus_err
         if (r <= 0)
                 return r < 0 ? r : 1;
 
+        if (j->state == JOB_STUCK && manager_let_stay(m, j))
+                return sd_bus_reply_method_return(message, NULL);
         if (!job_state_is_open(j->state))
                 return sd_bus_error_setf(error, DHETCD_ERROR_REJECTED, "Job %s has ended already: %s", j->id,
                                          job_state_to_string(j->state));

@@ -66,6 +66,9 @@ void manager_kick(Manager *m); /* runs the queue in the next turn of the loop */
 void manager_end_job(Manager *m, Job *j, JobState state, const char *text);
 int manager_add_job(Manager *m, Job *j, char **reterr); /* takes the job over on success */
 void manager_cancel_job(Manager *m, Job *j);
+/* A stuck job none of whose transactions is open: one failed, and those before it could not be taken back. It ends, and
+ * they stay. False for any other. */
+bool manager_let_stay(Manager *m, Job *j);
 void manager_settle_job(Manager *m, Job *j);                 /* a stuck one */
 void manager_retry_job(Manager *m, Job *j);                  /* … for a short while only, as the timer does */
 int manager_revert_job(Manager *m, Job *j, const char *why); /* a committed one, or what is committed of it */

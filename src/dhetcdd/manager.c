@@ -196,9 +196,22 @@ static void revert_refused(Manager *m, Job *j, const char *reason) {
         }
         text = format(
                 "%s; what was added before could not be taken back: %s; when that is mended, run \"dhetcd rollback "
-                "%s\"",
-                j->why_revert ?: "a node failed", reason, j->id);
+                "%s\"; to let it stay, \"dhetcd cancel %s\"",
+                j->why_revert ?: "a node failed", reason, j->id, j->id);
         manager_end_job(m, j, JOB_STUCK, text ?: "it could not be taken back");
+}
+
+bool manager_let_stay(Manager *m, Job *j) {
+        _cleanup_free_ char *reason = NULL, *error = NULL;
+        TxnState state = TXN_EMPTY;
+        size_t n;
+
+        if (job_current_txn(j, m->jobs_dir, &n, &state, &reason, &error) < 0 || n < 2 || n > strv_length(j->nodes))
+                return false;
+        if (state != TXN_ROLLED_BACK && state != TXN_REJECTED)
+                return false;
+        end_short(m, j, n, state == TXN_REJECTED ? JOB_REJECTED : JOB_ROLLED_BACK, reason ?: "it was not added");
+        return true;
 }
 
 static void revert_txn_ended(Manager *m, Job *j, TxnState state, const char *reason) {

@@ -8,6 +8,7 @@
 #include "basic/error.h"
 #include "basic/failpoint.h"
 #include "cluster.h"
+#include "preflight.h"
 #include "steps.h"
 
 static int check_host(Addition *a, const Host *h, char **reterr) {
@@ -24,11 +25,21 @@ static int check_host(Addition *a, const Host *h, char **reterr) {
                     h->address, list ?: "", a->job);
 }
 
+/* A later job may have brought a CA that the addition did not know. */
+static int trust_present_authorities(Addition *a, char **reterr) {
+        _cleanup_json_ json_t *facts = NULL;
+        int r = host_describe(addition_this_host(a)->client, CALL_TIMEOUT, &facts, reterr);
+
+        return r < 0 ? r : preflight_seed_trust(a, facts, reterr);
+}
+
 static int check(Addition *a, bool force, char **reterr) {
         _cleanup_(etcd_members_freep) EtcdMembers *members = NULL;
         int r;
 
-        r = cluster_members(a, &members, reterr);
+        r = trust_present_authorities(a, reterr);
+        if (r >= 0)
+                r = cluster_members(a, &members, reterr);
         if (r >= 0)
                 r = cluster_check_members(a, members, /* with_new= */ true, reterr);
         FOREACH_VOTER (h, a)

@@ -3,13 +3,13 @@
 
 import unittest
 
-from support import COMMITTED, ROLLED_BACK, LabCase, address
+from support import COMMITTED, FAILPOINTS, ROLLED_BACK, STUCK, LabCase, address
 
 LOCK = "run.lock.before-intent"
 AT_WORK = "run.generate.before-intent"
 
 
-class TwoHosts(LabCase):
+class TwoHostsCase(LabCase):
     """dh1 and dh2 are members, and both are asked for a node."""
 
     lab_options = {"hosts": 5, "members": 2, "meson_options": ["-Dfailpoints=true"], "switches": {"ca": "same"}}
@@ -29,6 +29,7 @@ class TwoHosts(LabCase):
         done = self.dhetcd("watch", "--quiet", job, host=host)
         self.assertEqual(done.returncode, expect, self.told(job, host))
 
+class TwoHosts(TwoHostsCase):
     def test_1_changed_since_the_preflight(self):
         """The other job ends between this one's preflight and its lock: it looks again, and adds its node beside."""
         job = self.begin("dh2", 4, LOCK)
@@ -53,6 +54,36 @@ class TwoHosts(LabCase):
         self.end(first, "dh1", ROLLED_BACK)
         self.end(second, "dh2", COMMITTED)
         self.assert_voters(5)
+        self.assert_nothing_left()
+
+
+class TwoHostsSeveral(TwoHostsCase):
+    """dh2's job has its turn between the two nodes of dh1's."""
+
+    def test_not_taken_back(self):
+        """The second node fails, and the first cannot be taken out any more: it may stay, and nothing is held."""
+        self.lab.break_script("dh5", "enable_dh_etcd_systemd", "fail")
+        self.addCleanup(self.lab.mend, "dh5", "enable_dh_etcd_systemd")
+        self.lab.write("dh1", FAILPOINTS, "run.preflight.after-intent 2 wait\n", 0o600)
+        first = self.dhetcd("--no-block", "add", address(3), address(5)).stdout.split()[-1]
+        self.wait("it is at work", lambda: "backup" in self.told(first, "dh1"), 60)
+        second = self.begin("dh2", 4, AT_WORK)
+        self.wait("the first node is added", self.is_reached, 120)
+        self.disarm()
+        self.wait("it waits", lambda: f"waiting: this host is held by job {second}" in self.told(first, "dh1"), 60)
+        self.disarm("dh2")
+        self.end(second, "dh2", COMMITTED)
+        self.end(first, "dh1", STUCK)
+        job = self.job(first)
+        self.assertIn("the member list has 4 members instead of 3", job["text"])
+        self.assertIn(f'to let it stay, "dhetcd cancel {first}"', job["text"])
+
+        done = self.dhetcd("cancel", first)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(f"members of the cluster now: {address(3)}", self.job(first)["text"])
+        self.end(first, "dh1", ROLLED_BACK)
+        self.assertIn("nothing to settle", self.dhetcd("settle", first).stderr)
+        self.assert_voters(4)
         self.assert_nothing_left()
 
 
