@@ -5,10 +5,12 @@
 
 #include "basic/error.h"
 #include "cluster.h"
+#include "preflight.h"
 #include "steps.h"
 #include "takeover.h"
 
-#define LOOKS_MAX 3U /* dhetcd's other jobs wait for us by then */
+#define LOOKS_MAX 3U                  /* dhetcd's other jobs wait for us by then */
+#define HELD_WAIT (60 * USEC_PER_SEC) /* for one that is being released; who waits longer for us may be waited for */
 
 /* The plan first: a host that is held knows what for, so that it can end the job where ours cannot. */
 static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, char **reterr) {
@@ -35,8 +37,8 @@ static int lock_host(Addition *a, Host *h, const char *plan, uint64_t deadline, 
         }
 }
 
-int lock_hosts(Addition *a, char **reterr) {
-        uint64_t deadline = now_boot() + a->wait_timeout;
+int lock_hosts(Addition *a, uint64_t timeout, char **reterr) {
+        uint64_t deadline = now_boot() + timeout;
         _cleanup_free_ char *plan = NULL;
         int r;
 
@@ -86,7 +88,30 @@ static bool is_planned(const Addition *a, const Host *host) {
         return false;
 }
 
-/* A new plan, while the hosts of the old one are locked; those are in it, or the old one stays, for their release. */
+/* Another host that takes the job over must know of all that are locked, so they learn of those that are to be. */
+static int tell_held(Addition *a, const Addition *old, char **reterr) {
+        _cleanup_free_ char *plan = NULL;
+        int r;
+
+        r = addition_set_holder(a, reterr);
+        if (r >= 0)
+                r = addition_portable_plan(a, &plan, reterr);
+        FOREACH_HOST (h, a)
+                if (r >= 0 && is_planned(old, h))
+                        r = host_keep_plan(h->client, a->txn, plan, CALL_TIMEOUT, reterr);
+        return r;
+}
+
+static int plan_again_beside(Addition *a, const Addition *old, char **reterr) {
+        int r = preflight_look(a, reterr);
+
+        FOREACH_PLANNED (h, old)
+                if (r >= 0 && !is_planned(a, h))
+                        r = fail(reterr, -EUCLEAN, "%s was taken out of the cluster meanwhile", h->address);
+        return r < 0 ? r : addition_save_plan(a, reterr);
+}
+
+/* A new plan, while the hosts of the old one are locked: those are in it, or the old one stays, for their release. */
 static int plan_again(Addition *a, char **reterr) {
         Addition old = { .hosts = a->hosts, .n_hosts = a->n_hosts, .cluster_id = a->cluster_id };
         int r;
@@ -94,13 +119,11 @@ static int plan_again(Addition *a, char **reterr) {
         a->hosts = NULL;
         a->n_hosts = 0;
         a->cluster_id = NULL;
-        r = step_preflight.apply(a, reterr);
-        FOREACH_PLANNED (h, &old)
-                if (r >= 0 && !is_planned(a, h))
-                        r = fail(reterr, -ESTALE, "%s was taken out of the cluster meanwhile", h->address);
+        r = plan_again_beside(a, &old, reterr);
         if (r >= 0) {
+                r = tell_held(a, &old, reterr);
                 forget_hosts(&old);
-                return 0;
+                return r;
         }
         forget_hosts(a);
         a->hosts = old.hosts;
@@ -112,7 +135,7 @@ static int plan_again(Addition *a, char **reterr) {
 static int lock_what_is(Addition *a, char **reterr) {
         for (unsigned looks = 1;; looks++) {
                 _cleanup_free_ char *why = NULL;
-                int r = lock_hosts(a, reterr);
+                int r = lock_hosts(a, looks == 1 ? a->wait_timeout : HELD_WAIT, reterr);
 
                 if (r >= 0)
                         r = is_as_planned(a, &why, reterr);

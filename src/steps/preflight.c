@@ -57,38 +57,6 @@ int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) {
         return r;
 }
 
-static bool is_held_by_other(const Addition *a, const json_t *facts) {
-        const json_t *lock = json_object_get(facts, "lock");
-
-        return json_is_object(lock) && !streq(json_get_string(lock, "job"), a->job);
-}
-
-/* Another job that holds this host may be about to change the cluster: what is planned now would not be true then. */
-static int wait_for_other_job(Addition *a, HostClient *own, json_t **facts, char **reterr) {
-        uint64_t deadline = now_boot() + a->wait_timeout;
-        bool told = false;
-        int r = 0;
-
-        while (r >= 0 && is_held_by_other(a, *facts)) {
-                const json_t *lock = json_object_get(*facts, "lock");
-                const char *job = json_get_string(lock, "job"), *holder = json_get_string(lock, "holder");
-
-                if (!a->wait || now_boot() >= deadline)
-                        return fail(reterr, -EBUSY, "this host is held by job %s of %s; see there: dhetcd show %s", job,
-                                    holder, job);
-                if (!told)
-                        addition_progress(a, "waiting: this host is held by job %s of %s", job, holder);
-                told = true;
-                r = addition_sleep(a, USEC_PER_SEC);
-                if (r < 0)
-                        return r;
-                json_decref(*facts);
-                *facts = NULL;
-                r = host_describe(own, CALL_TIMEOUT, facts, reterr);
-        }
-        return r;
-}
-
 static int check_package(const json_t *facts, char **reterr) {
         _cleanup_(package_info_freep) PackageInfo *package = NULL;
         int r;
@@ -130,7 +98,7 @@ int preflight_endpoints(char ***ret, char **reterr) {
         return 0;
 }
 
-static int find_members(Addition *a, EtcdMembers **ret, char **reterr) {
+int preflight_members(Addition *a, EtcdMembers **ret, char **reterr) {
         _cleanup_strv_ char **endpoints = NULL;
         _cleanup_free_ char *last = NULL;
         int r;
@@ -449,7 +417,9 @@ static int check_cluster(Addition *a, const json_t *own_facts, uint64_t *ret_db_
 
         r = addition_open_etcd(a, reterr);
         if (r >= 0)
-                r = find_members(a, &members, reterr);
+                r = preflight_members(a, &members, reterr);
+        if (r >= 0)
+                r = preflight_wait_for_learner(a, &members, reterr);
         if (r >= 0)
                 r = preflight_plan_hosts(a, members, reterr);
         if (r < 0)
@@ -494,8 +464,7 @@ static int find_cluster_id(Addition *a, const json_t *own_facts, char **reterr) 
         return a->cluster_id ? 0 : -ENOMEM;
 }
 
-static int apply(void *world, char **reterr) {
-        Addition *a = world;
+int preflight_look(Addition *a, char **reterr) {
         _cleanup_(host_client_freep) HostClient *own = NULL;
         _cleanup_json_ json_t *facts = NULL;
         uint64_t db_size = 0;
@@ -503,9 +472,7 @@ static int apply(void *world, char **reterr) {
 
         r = host_client_new("this host", /* local= */ true, &(SshOptions){}, a->cancel_fd, &own);
         if (r >= 0)
-                r = host_describe(own, CALL_TIMEOUT, &facts, reterr);
-        if (r >= 0 && a->transaction) /* a look waits for nobody */
-                r = wait_for_other_job(a, own, &facts, reterr);
+                r = preflight_wait_for_host(a, own, &facts, reterr);
         if (r >= 0)
                 r = preflight_seed_trust(a, facts, reterr);
         if (r >= 0)
@@ -519,8 +486,13 @@ static int apply(void *world, char **reterr) {
         if (r >= 0)
                 r = check_hosts(a, facts, db_size, reterr);
         a->db_size = db_size;
-        if (r >= 0)
-                r = window_check(a, step_lock.name, reterr);
+        return r < 0 ? r : window_check(a, step_lock.name, reterr);
+}
+
+static int apply(void *world, char **reterr) {
+        Addition *a = world;
+        int r = preflight_look(a, reterr);
+
         return r < 0 ? r : addition_save_plan(a, reterr);
 }
 

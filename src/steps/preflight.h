@@ -7,6 +7,19 @@
  * and what the configuration names. */
 int preflight_seed_trust(Addition *a, const json_t *facts, char **reterr) _must_check_;
 
+/* Everything of it but that the plan is written down: a->hosts, which must be empty, and a->cluster_id are set. */
+int preflight_look(Addition *a, char **reterr) _must_check_;
+
+/* preflight-wait.c: another job may be about to change the cluster, and what is planned now would not be true then.
+ * Waits for the end of the one that holds this host, of whose facts the newest are in *facts then; and, where there is
+ * a learner, of the one that holds a voter: it may be that one's. -EBUSY where nobody wants to wait, or too long. */
+int preflight_wait_for_host(Addition *a, HostClient *own, json_t **facts, char **reterr) _must_check_;
+int preflight_wait_for_learner(Addition *a, EtcdMembers **members, char **reterr) _must_check_;
+
+/* The linearizable member list, of one entry at least, from the first of this host's endpoints that answers. Caller
+ * frees. */
+int preflight_members(Addition *a, EtcdMembers **ret, char **reterr) _must_check_;
+
 /* The client URLs that this host's root client has, one at least. */
 int preflight_endpoints(char ***ret, char **reterr) _must_check_;
 

@@ -120,7 +120,7 @@ int addition_check_revert(Addition *a, bool force, char **reterr) {
         if (r < 0)
                 return r;
         FAILPOINT("revert", "look", "begun");
-        r = lock_hosts(a, reterr);
+        r = lock_hosts(a, a->wait_timeout, reterr);
         FAILPOINT("revert", "look", "locked");
         if (r >= 0)
                 r = check(a, force, reterr);

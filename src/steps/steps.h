@@ -3,15 +3,17 @@
 
 /* Every step, one file each; plan-add.c is the one place that lists them in order. */
 
+#include <stdint.h>
+
 #include "txn/step.h"
 
 extern const Step step_preflight, step_lock, step_backup, step_generate, step_merge, step_trust, step_deploy,
         step_narrow, step_restart, step_add_learner, step_start, step_sync, step_promote, step_finish, step_verify,
         step_unlock;
 
-/* lock's own: the durable lock of every host, waited for as the job says. */
+/* lock's own: the durable lock of every host; where the job is to wait, for so many microseconds. */
 struct Addition;
-int lock_hosts(struct Addition *a, char **reterr);
+int lock_hosts(struct Addition *a, uint64_t timeout, char **reterr);
 
 extern const Step step_rescue_look, step_rescue_lock, step_rescue_stop, step_rescue_data, step_rescue_config,
         step_rescue_start, step_rescue_release, step_rescue_verify;

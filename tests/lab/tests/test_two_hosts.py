@@ -3,10 +3,11 @@
 
 import unittest
 
-from support import COMMITTED, FAILPOINTS, ROLLED_BACK, STUCK, LabCase, address
+from support import COMMITTED, FAILPOINTS, REJECTED, ROLLED_BACK, STUCK, LabCase, address
 
 LOCK = "run.lock.before-intent"
 AT_WORK = "run.generate.before-intent"
+WITH_LEARNER = "run.sync.before-intent"
 
 
 class TwoHostsCase(LabCase):
@@ -40,20 +41,36 @@ class TwoHosts(TwoHostsCase):
         self.assert_voters(4)
         self.assert_nothing_left()
 
-    def test_2_the_same_node(self):
+    def test_2_taken_out_since_the_preflight(self):
+        """A member of the plan is none any more: the job is refused, and that host held by nobody."""
+        added = self.newest_job("dh2")["job"]
+        job = self.begin("dh1", 5, LOCK)
+        done = self.dhetcd("rollback", added, host="dh2")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.disarm()
+        self.end(job, "dh1", REJECTED)
+        self.assertIn(f"{address(4)} was taken out of the cluster meanwhile", self.job(job)["text"])
+        self.assert_voters(3)
+        self.assert_nothing_left()
+
+    def test_3_the_same_node(self):
         """While dh1's job is at work dh2's is refused or waits, as asked for; rolled back, it leaves the node to dh2's."""
-        first = self.begin("dh1", 5, AT_WORK)
+        first = self.begin("dh1", 5, WITH_LEARNER)
+        held = f"is held by job {first} of {address(1)}; see there: dhetcd show {first}"
         refused = self.dhetcd("add", "--no-wait", address(5), host="dh2")
-        self.assertEqual(refused.returncode, 1, refused.stdout + refused.stderr)
-        self.assertIn(f"job {first} of {address(1)}", refused.stdout + refused.stderr)
+        self.assertEqual(refused.returncode, REJECTED, refused.stdout + refused.stderr)
+        self.assertIn(f"this host {held}", refused.stdout + refused.stderr)
+        planned = self.dhetcd("plan", address(5), host="dh2")  # it must not advise to remove the learner
+        self.assertEqual(planned.returncode, REJECTED, planned.stdout + planned.stderr)
+        self.assertIn(f"{address(1)} {held}", planned.stdout + planned.stderr)
 
         second = self.dhetcd("--no-block", "add", address(5), host="dh2").stdout.split()[-1]
-        self.wait("it waits", lambda: f"waiting: this host is held by job {first} of {address(1)}" in self.told(second, "dh2"), 60)
+        self.wait("it waits", lambda: f"waiting: this host {held}" in self.told(second, "dh2"), 60)
         self.assertEqual(self.dhetcd("cancel", first).returncode, 0)
         self.disarm()
         self.end(first, "dh1", ROLLED_BACK)
         self.end(second, "dh2", COMMITTED)
-        self.assert_voters(5)
+        self.assert_voters(4)
         self.assert_nothing_left()
 
 
