@@ -30,7 +30,13 @@ class TwoHostsCase(LabCase):
         done = self.dhetcd("watch", "--quiet", job, host=host)
         self.assertEqual(done.returncode, expect, self.told(job, host))
 
+
 class TwoHosts(TwoHostsCase):
+    slow, sample = 2, 0.3
+
+    def voters(self):
+        return [m["name"] for m in self.lab.members()["members"]]
+
     def test_1_changed_since_the_preflight(self):
         """The other job ends between this one's preflight and its lock: it looks again, and adds its node beside."""
         job = self.begin("dh2", 4, LOCK)
@@ -43,26 +49,31 @@ class TwoHosts(TwoHostsCase):
 
     def test_2_taken_out_since_the_preflight(self):
         """A member of the plan is none any more: the job is refused, and that host held by nobody."""
-        added = self.newest_job("dh2")["job"]
+        if len(self.voters()) == 2:
+            self.add(address(4), host="dh2")
+        before = len(self.voters())
         job = self.begin("dh1", 5, LOCK)
+        added = self.newest_job("dh2")["job"]
         done = self.dhetcd("rollback", added, host="dh2")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.disarm()
         self.end(job, "dh1", REJECTED)
         self.assertIn(f"{address(4)} was taken out of the cluster meanwhile", self.job(job)["text"])
-        self.assert_voters(3)
+        self.assert_voters(before - 1)
         self.assert_nothing_left()
 
     def test_3_the_same_node(self):
         """While dh1's job is at work dh2's is refused or waits, as asked for; rolled back, it leaves the node to dh2's."""
+        before = len(self.voters())
         first = self.begin("dh1", 5, WITH_LEARNER)
         held = f"is held by job {first} of {address(1)}; see there: dhetcd show {first}"
         refused = self.dhetcd("add", "--no-wait", address(5), host="dh2")
         self.assertEqual(refused.returncode, REJECTED, refused.stdout + refused.stderr)
         self.assertIn(f"this host {held}", refused.stdout + refused.stderr)
-        planned = self.dhetcd("plan", address(5), host="dh2")  # it must not advise to remove the learner
+        planned = self.dhetcd("plan", address(5), host="dh2")
         self.assertEqual(planned.returncode, REJECTED, planned.stdout + planned.stderr)
-        self.assertIn(f"{address(1)} {held}", planned.stdout + planned.stderr)
+        self.assertIn(held, planned.stdout + planned.stderr)
+        self.assertNotIn("member remove", planned.stdout + planned.stderr)
 
         second = self.dhetcd("--no-block", "add", address(5), host="dh2").stdout.split()[-1]
         self.wait("it waits", lambda: f"waiting: this host {held}" in self.told(second, "dh2"), 60)
@@ -70,12 +81,14 @@ class TwoHosts(TwoHostsCase):
         self.disarm()
         self.end(first, "dh1", ROLLED_BACK)
         self.end(second, "dh2", COMMITTED)
-        self.assert_voters(4)
+        self.assert_voters(before + 1)
         self.assert_nothing_left()
 
 
 class TwoHostsSeveral(TwoHostsCase):
     """dh2's job has its turn between the two nodes of dh1's."""
+
+    slow = 1
 
     def test_not_taken_back(self):
         """The second node fails, and the first cannot be taken out any more: it may stay, and nothing is held."""
