@@ -93,9 +93,10 @@ class Addition:
 
 
 class Taken(Addition):
-    """An addition that was taken over: whoever did so is struck as well, while he settles it."""
+    """An addition that was taken over: whoever did so is struck as well, while he settles it. Of the faults those after
+    which he must find his way anew; what he does is what is settled elsewhere, with all of them."""
 
-    faults = ("kill-worker", "eio", "kill-daemon", "power-job", "cut-job", "reboot-job")
+    faults = ("kill-worker", "power-job", "cut-job")
     shapes = {}
     # Not begun before the job is taken over; on the lost host alone; left out in this lab.
     never = ("promote", "generate", "merge", *points.ONLY_NEW_CA, *points.ONLY_RESTARTING)
