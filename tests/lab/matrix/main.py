@@ -15,7 +15,7 @@ from .cases import BROKEN, Case
 from .table import Table
 
 NEW_CA_SHARE = 0.15  # of the seeded cases: each member trusts both CAs, so these take longer
-OTHERS = 1  # of the seeded cases is of a rescue or a repair, which take longer, and a lab of their own
+OTHERS = 1  # of the seeded cases is of a rescue, a stuck job or a repair, which take longer, and a lab of their own
 INTERRUPTS = 4  # of a batch of the seeded ones strike at a random time
 BATCH = 24  # cases are sorted by the lab they need within so many; with --all within one turn of all points
 
